@@ -1,0 +1,56 @@
+"""Agents as explicit state graphs: every step committed, every decision recorded, the path drawn.
+
+from pydantic import BaseModel
+from graphflow import END, START, StateGraph
+
+class State(BaseModel):
+    n: int = 0
+
+graph = StateGraph(State)
+
+@graph.node
+def count(state: State):
+    return {"n": state.n + 1}
+
+@graph.decision("count", targets=["count", END])
+def enough(state: State):
+    return END if state.n >= 3 else "count"
+
+graph.add_edge(START, "count")
+run = graph.compile("runs.db").run({})
+print(run)
+"""
+
+from graphflow.context import Context
+from graphflow.errors import GraphflowError, RunFailedError
+from graphflow.flow import Flow
+from graphflow.graph import StateGraph
+from graphflow.names import END, START
+from graphflow.policy import Limits
+from graphflow.routing import Command, Decision, Route
+from graphflow.run import Run
+from graphflow.state.reducers import Reducer, Replace, add, append, merge, union
+from graphflow.state.update import Update
+
+__all__ = [
+    "END",
+    "START",
+    "Command",
+    "Context",
+    "Decision",
+    "Flow",
+    "GraphflowError",
+    "Limits",
+    "Reducer",
+    "Replace",
+    "Route",
+    "Run",
+    "RunFailedError",
+    "StateGraph",
+    "Update",
+    "add",
+    "append",
+    "merge",
+    "union",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Where runs are committed: the protocol, and the stores that keep it."""

@@ -1,0 +1,147 @@
+"""What every store refuses, in the same words."""
+
+from collections.abc import Sequence
+
+from graphflow.checkpoint.owner import describe, is_alive, is_here
+from graphflow.clock import now
+from graphflow.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RunBusyError,
+    RunError,
+    RunExistsError,
+    RunNotFoundError,
+)
+from graphflow.records import Ending, RunHeader, RunStatus
+
+__all__ = [
+    "check_free",
+    "how_it_ends",
+    "lost",
+    "not_found",
+    "out_of_order",
+    "run_exists",
+    "the_one",
+]
+
+
+def run_exists(run_id: str) -> RunExistsError:
+    """Refuse to begin a run under an id that is taken."""
+    return RunExistsError(
+        f"run {run_id!r} exists already. Take another run_id, or none to have one made; "
+        f"resume({run_id!r}) goes on with the run that is there."
+    )
+
+
+def not_found(run_id: str, where: str) -> RunNotFoundError:
+    """Say that a run is not there.
+
+    Args:
+        run_id: What was asked for.
+        where: The store, in words.
+    """
+    return RunNotFoundError(
+        f"there is no run {run_id!r} in {where}; `graphflow runs` lists those that are there."
+    )
+
+
+def the_one(prefix: str, found: Sequence[str], where: str) -> str:
+    """Pick the run that was meant.
+
+    Args:
+        prefix: What was given for its id.
+        found: Some of the ids that begin with it, at least two when there are several.
+        where: The store, in words.
+
+    Returns:
+        The id that is the prefix itself, else the only one.
+
+    Raises:
+        RunNotFoundError: None begins with it, or several do.
+    """
+    if not found:
+        raise not_found(prefix, where)
+    if prefix in found:
+        return prefix
+    if len(found) > 1:
+        shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
+        raise RunNotFoundError(
+            f"several runs in {where} begin with {prefix!r}: {shown}. Type more of the id."
+        )
+    return found[0]
+
+
+def check_free(header: RunHeader, owner: str, since: str | None, release: str = "") -> None:
+    """Check that a process may take a run.
+
+    Args:
+        header: The run as it stands.
+        owner: Who wants it.
+        since: When the one who has it took it.
+        release: The command that frees it when its process is on a machine that is gone.
+
+    Raises:
+        RunBusyError: Another process that lives advances it.
+    """
+    holder = header.owner
+    if header.status != "running" or holder is None or holder == owner or not is_alive(holder):
+        return
+    by_hand = "" if is_here(holder) or not release else f" If that is gone for good: {release}"
+    raise RunBusyError(
+        f"run {header.run_id!r} is being advanced by {describe(holder)} since {since}. Wait until "
+        f"it is done, or end that process: then the run can be resumed at once.{by_hand}"
+    )
+
+
+def how_it_ends(ending: Ending) -> tuple[RunStatus, str | None]:
+    """Say what an ending stores.
+
+    Returns:
+        The status, and when the run ended; None when it may go on. "stale" is never stored: it
+        is what a running run looks like when its owner has died.
+    """
+    if ending.status == "stale":
+        return "running", None
+    return ending.status, now() if ending.status in ("done", "failed", "cancelled") else None
+
+
+def lost(run_id: str, epoch: int, header: RunHeader | None) -> RunError:
+    """Refuse a write under a lease that is no longer good.
+
+    Args:
+        run_id: The run.
+        epoch: The lease's.
+        header: The run as it stands; None when it is gone.
+    """
+    nothing = "Nothing of this write was stored"
+    if header is None:
+        return RunNotFoundError(f"run {run_id!r} has been deleted. {nothing}.")
+    if header.epoch != epoch:
+        who = describe(header.owner) if header.owner else "nobody any more"
+        return LeaseLostError(
+            f"run {run_id!r} was taken over (epoch {header.epoch}, this lease is of {epoch}; "
+            f"it is advanced by {who}). {nothing}; look at it with `graphflow show {run_id}`."
+        )
+    return LeaseLostError(
+        f"run {run_id!r} has ended as {header.status!r} and was let go of. {nothing}; "
+        f"resume({run_id!r}) takes it again."
+    )
+
+
+def out_of_order(run_id: str, step: int, last: int) -> RunError | CheckpointError:
+    """Refuse a step that is not the next one.
+
+    Args:
+        run_id: The run.
+        step: The step's number.
+        last: The last committed step.
+    """
+    if step <= last:
+        return LeaseLostError(
+            f"step {step} of run {run_id!r} is committed already (the last one is {last}). "
+            f"Nothing of this write was stored; resume({run_id!r}) goes on after it."
+        )
+    return CheckpointError(
+        f"step {step} of run {run_id!r} does not follow its last committed step, {last}. "
+        "Nothing of this write was stored."
+    )

@@ -1,0 +1,67 @@
+"""What SQLite reports, as graphflow's errors that say what to do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from graphflow.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    DatabaseUnavailableError,
+    NotADatabaseError,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["locked", "translated"]
+
+_UNAVAILABLE: Final = {
+    "SQLITE_READONLY": "cannot be written: the file or its folder is read-only, or another user's",
+    "SQLITE_FULL": "cannot grow: the disk is full. Free some space, then resume the run",
+    "SQLITE_CANTOPEN": "cannot be opened: check that the file and its folder may be read and "
+    "written",
+    "SQLITE_PERM": "cannot be opened: the file may not be read",
+    "SQLITE_AUTH": "cannot be opened: access was refused",
+    "SQLITE_IOERR": "cannot be read or written: the disk reports an error; see the system's log",
+    "SQLITE_NOLFS": "cannot grow: the file system takes no longer files",
+    "SQLITE_NOMEM": "cannot be used: there is not enough memory",
+    "SQLITE_PROTOCOL": "cannot be locked: the file system does not support it; use a local disk",
+}
+
+
+def locked(path: Path, seconds: float) -> DatabaseUnavailableError:
+    """Say that somebody else kept the database for too long."""
+    return DatabaseUnavailableError(
+        f"{path} has been locked by another process for {seconds:g} s; nothing was stored. "
+        f"`fuser {path}` names who has it open; try again when it is done."
+    )
+
+
+def translated(error: "sqlite3.Error", path: Path, seconds: float) -> CheckpointError:
+    """Turn an error of SQLite into one of graphflow's.
+
+    Args:
+        error: What SQLite reported.
+        path: The file.
+        seconds: How long a lock was waited for.
+    """
+    name = getattr(error, "sqlite_errorname", None) or ""
+    kind = "_".join(name.split("_")[:2])  # without the extended part: SQLITE_IOERR_WRITE
+    if kind in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+        return locked(path, seconds)
+    if kind in _UNAVAILABLE:
+        return DatabaseUnavailableError(
+            f"{path} {_UNAVAILABLE[kind]}. Nothing was stored. ({error})"
+        )
+    if kind == "SQLITE_NOTADB":
+        return NotADatabaseError(
+            f"{path} is not a SQLite database; it was left as it is. Give the runs another file."
+        )
+    if kind == "SQLITE_CORRUPT" or "decode to UTF-8" in str(error):
+        return CheckpointCorruptError(
+            f"{path} is damaged ({error}). Restore it from a backup, or save what can be read: "
+            f"`sqlite3 {path} .recover`"
+        )
+    if kind == "SQLITE_ERROR":
+        return NotADatabaseError(f"{path} has not the tables of graphflow: {error}")
+    return CheckpointError(f"{path}: {error}")

@@ -1,0 +1,74 @@
+"""The commands that read runs: `runs` and `show`. They need no code."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import click
+
+from graphflow.cli.documents import header_document, whole_document
+from graphflow.cli.options import database_option, json_option, opened, place_of
+from graphflow.cli.output import Output
+from graphflow.cli.words import STYLES, details, run_list, steps_told
+from graphflow.records import RunStatus
+from graphflow.run import Run
+
+__all__ = ["runs", "show"]
+
+_FIRST = 20
+
+
+@click.command()
+@click.option("--status", type=click.Choice(get_args(RunStatus)), help="Only runs that stand so.")
+@click.option("--graph", metavar="NAME", help="Only runs of this graph.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help=f"At most N runs; by default {_FIRST}, and all with --json.",
+)
+@database_option
+@json_option
+def runs(
+    status: RunStatus | None, graph: str | None, limit: int | None, database: str, as_json: bool
+) -> None:
+    """List runs, newest first."""
+    most = limit if limit is not None or as_json else _FIRST
+    with Output(as_json=as_json) as out, opened(database) as store:
+        found = store.runs(status=status, graph=graph, limit=None if most is None else most + 1)
+        more, found = found[most:] if most is not None else [], found[:most]
+        if as_json:
+            out.json([header_document(header) for header in found])
+            return
+        if not found:
+            out.say("no runs")
+            return
+        head, *lines = run_list(found)
+        out.say(head, dim=True)
+        for header, line in zip(found, lines, strict=True):
+            out.say(line, fg=None if header.status == "done" else STYLES[header.status])
+        if more:
+            out.say(f"there are more: --limit {most * 5 if most else ''}", dim=True)
+        out.say(f"next: {place_of().command('show', found[0].run_id)}", dim=True)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--steps", is_flag=True, help="Tell each step: what ran, changed and was decided.")
+@database_option
+@json_option
+def show(run: str, steps: bool, database: str, as_json: bool) -> None:
+    """Show a run: its path, decisions and reasons, failed attempts, model calls and state.
+
+    RUN is its id, or a beginning that only its id has.
+    """
+    with Output(as_json=as_json) as out, opened(database) as store:
+        found: Run[Any] = Run(store, store.find(run))
+        if as_json:
+            out.json(whole_document(found))
+            return
+        out.say(str(found))
+        if steps:
+            out.say()
+        for line in steps_told(found) if steps else details(found):
+            out.say(line, bold=bool(line) and not line.startswith(" "))

@@ -1,0 +1,230 @@
+"""Every error graphflow raises, under one root, split by what the caller does next.
+
+GraphflowError
+  DefinitionError                 mend the graph
+    InvalidGraphError               .problems: all of them at once
+    TargetError                     the module, file or attribute that was named is not a graph
+  StateError                      mend the state class, or what was put into it
+    InputError                      the input of a run
+    InvalidUpdateError              what a node returned: .node, .step, .field
+    AssignmentError                 a node assigned to the state
+  RunError                        look at the run, then resume it
+    RunFailedError                  a node failed; the cause is the node's own error
+    StepError                       the step's updates or decisions do not fit together
+      ConflictError                   two tasks wrote one field
+      RouterError                     a router raised, or answered what it may not
+    RunExistsError                  the run id belongs to a run with another input
+    RunNotFoundError                no run with this id, or several with this prefix
+    RunBusyError                    another process is advancing the run
+    LeaseLostError                  another process has taken the run over
+    GraphChangedError               the run cannot go on with this graph
+  CheckpointError                 look at the database
+    NotADatabaseError               the file is something else
+    DatabaseUnavailableError        locked, read-only, full, or gone
+    CheckpointCorruptError          what is stored is not what was written: .run_id, .step
+  RenderError                     the drawing
+    GraphvizMissingError            neither `dot` nor the wasm extra is there
+  ModelError                      the chat model
+    NoModelError                    neither an endpoint nor a local model is set up
+    ModelUnavailableError           the server does not answer
+    ModelAnswerError                the server answered, but not with what was asked for
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "AssignmentError",
+    "CheckpointCorruptError",
+    "CheckpointError",
+    "ConflictError",
+    "DatabaseUnavailableError",
+    "DefinitionError",
+    "GraphChangedError",
+    "GraphflowError",
+    "GraphvizMissingError",
+    "InputError",
+    "InvalidGraphError",
+    "InvalidUpdateError",
+    "LeaseLostError",
+    "ModelAnswerError",
+    "ModelError",
+    "ModelUnavailableError",
+    "NoModelError",
+    "NotADatabaseError",
+    "RenderError",
+    "RouterError",
+    "RunBusyError",
+    "RunError",
+    "RunExistsError",
+    "RunFailedError",
+    "RunNotFoundError",
+    "StateError",
+    "StepError",
+    "TargetError",
+    "did_you_mean",
+]
+
+
+def did_you_mean(name: str, known: "Iterable[str]") -> str:
+    """Say which known name was probably meant.
+
+    Args:
+        name: What was written.
+        known: What exists.
+
+    Returns:
+        ` Did you mean 'topic'?`, or the known names, or nothing when there are none.
+    """
+    from difflib import get_close_matches  # 3 ms to import, and only errors need it
+
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    if not names:
+        return ""
+    shown = ", ".join(repr(n) for n in names[:12])
+    return f" Known: {shown}{', ...' if len(names) > 12 else ''}."
+
+
+class GraphflowError(Exception):
+    """The root of graphflow's errors."""
+
+
+class DefinitionError(GraphflowError, ValueError):
+    """The graph is not well defined."""
+
+
+class InvalidGraphError(DefinitionError):
+    """The graph has problems that compile() found; all of them are in `.problems`."""
+
+    def __init__(self, message: str, problems: "Sequence[object]" = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class TargetError(DefinitionError):
+    """What was named on the command line is not a graph."""
+
+
+class StateError(GraphflowError, ValueError):
+    """The state class cannot be a state, or a value does not fit it."""
+
+
+class InputError(StateError):
+    """The input of a run does not fit the state class."""
+
+
+class InvalidUpdateError(StateError):
+    """A node returned an update that the state does not allow."""
+
+    def __init__(self, message: str, *, node: str = "", step: int = -1, field: str = "") -> None:
+        super().__init__(message)
+        self.node, self.step, self.field = node, step, field
+
+
+class AssignmentError(StateError, AttributeError):
+    """A node or router assigned to the state instead of returning an update."""
+
+
+class RunError(GraphflowError, RuntimeError):
+    """A run did not do what was asked of it."""
+
+
+class RunFailedError(RunError):
+    """A run failed. `.run` is the run; the cause is the error of the node itself."""
+
+    def __init__(self, message: str, run: Any = None) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class StepError(RunError):
+    """A step cannot close: its updates or its decisions do not fit. No node runs again."""
+
+    reason = "step"
+
+
+class ConflictError(StepError):
+    """Two tasks of one step wrote one field that has no reducer."""
+
+    def __init__(self, message: str, *, field: str, tasks: "Sequence[str]") -> None:
+        super().__init__(message)
+        self.field, self.tasks = field, tuple(tasks)
+        self.reason = f"conflict {field}: {', '.join(tasks)}"
+
+
+class RouterError(StepError):
+    """A router raised, or answered something it may not answer."""
+
+    def __init__(self, message: str, *, source: str, short: str) -> None:
+        super().__init__(message)
+        self.source = source
+        self.reason = f"router {source}: {short}"
+
+
+class RunExistsError(RunError):
+    """A run with this id exists and began with another input."""
+
+
+class RunNotFoundError(RunError, LookupError):
+    """No run has this id, or several begin with it."""
+
+
+class RunBusyError(RunError):
+    """Another process is advancing this run."""
+
+
+class LeaseLostError(RunError):
+    """Another process has taken this run over; what this one did last was not stored."""
+
+
+class GraphChangedError(RunError):
+    """The run was begun with another graph and cannot go on with this one."""
+
+
+class CheckpointError(GraphflowError):
+    """The stored records cannot be read or written."""
+
+
+class NotADatabaseError(CheckpointError):
+    """The file is there, but it is not a database of graphflow."""
+
+
+class DatabaseUnavailableError(CheckpointError):
+    """The database is locked, read-only, full, or gone."""
+
+
+class CheckpointCorruptError(CheckpointError):
+    """What is stored is not what was written."""
+
+    def __init__(self, message: str, *, run_id: str = "", step: int = -1) -> None:
+        super().__init__(message)
+        self.run_id, self.step = run_id, step
+
+
+class RenderError(GraphflowError):
+    """A drawing could not be made."""
+
+
+class GraphvizMissingError(RenderError):
+    """Graphviz is not there; the message says how to get it."""
+
+
+class ModelError(GraphflowError):
+    """The chat model did not give what was asked for."""
+
+
+class NoModelError(ModelError):
+    """No chat model is set up."""
+
+
+class ModelUnavailableError(ModelError, ConnectionError):
+    """The server of the chat model does not answer."""
+
+
+class ModelAnswerError(ModelError, ValueError):
+    """The chat model answered, but not with what was asked for."""

@@ -1,0 +1,1 @@
+"""The chat client: what a node calls as `ctx.llm`."""

@@ -1,0 +1,25 @@
+"""The names everything agrees on: START, END, and the ids of runs."""
+
+import os
+import time
+from typing import Final
+
+__all__ = ["END", "START", "new_run_id"]
+
+START: Final = "__start__"
+END: Final = "__end__"
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+
+
+def new_run_id() -> str:
+    """Make a run id: 26 characters that sort by the time they were made.
+
+    Returns:
+        48 bits of milliseconds since 1970 and 80 random bits, in base 32.
+
+    Source:
+        https://github.com/ulid/spec
+    """
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))

@@ -1,0 +1,223 @@
+"""The facts of a run: what is stored, drawn, read back and tested.
+
+Values are JSON text here, written once by the state's codec, so that a checkpointer stores
+them and a renderer reads them without knowing the user's classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+__all__ = [
+    "Arrow",
+    "ArrowKind",
+    "AttemptRecord",
+    "CallRecord",
+    "DecisionRecord",
+    "Ending",
+    "Evidence",
+    "RunHeader",
+    "RunRecords",
+    "RunStatus",
+    "Snapshot",
+    "StepRecord",
+    "TaskRecord",
+]
+
+RunStatus = Literal["running", "paused", "failed", "done", "cancelled", "stale"]
+ArrowKind = Literal["edge", "join", "choice", "send", "goto", "fallback"]
+
+
+class Arrow(NamedTuple):
+    """An arrow that ran."""
+
+    source: str
+    target: str
+    kind: ArrowKind
+    """edge: fixed; join: of a list edge; choice: a router's; goto: a node's or gate's own."""
+
+
+class Evidence(NamedTuple):
+    """One thing a router or gate read before it decided."""
+
+    name: str
+    """A field of the state, or a counter: "tries", "visits"."""
+    step: int
+    """The step that wrote the field last; 0 is the input."""
+    value_json: str | None
+    """The value when its JSON is at most 256 bytes; None: read it back with `state_at(step)`."""
+    counter: bool = False
+
+
+class DecisionRecord(NamedTuple):
+    """One call of a router, or the choice of a gate or of Command(goto=)."""
+
+    source: str
+    """The node that was left."""
+    router: str
+    """The name of the routing function; of a gate, the gate's."""
+    options: tuple[str, ...]
+    """The declared targets."""
+    chosen: tuple[str, ...]
+    """The targets taken; empty when none was."""
+    reason: str
+    """Never empty: the router's words, else the evidence in words."""
+    answer: str | None = None
+    """What was answered when that is not the target's name: a gate's "passed", "failed" or
+    "otherwise"; the key of a mapping of answers to nodes."""
+    confidence: float | None = None
+    evidence: tuple[Evidence, ...] = ()
+    details_json: str | None = None
+    """What the router itself gave as `Decision(evidence=)`."""
+    kind: Literal["router", "gate", "goto"] = "router"
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """One node's execution within a step, complete."""
+
+    ix: int
+    """Its place in the step's order."""
+    key: str
+    """`draft`; `work#0`, `work#1` for Sends."""
+    node: str
+    update_json: str | None
+    """What the node returned, as one JSON object; None when it returned None."""
+    started_at: str
+    """UTC, ISO 8601, microseconds."""
+    duration_ms: float
+    attempts: int = 1
+    """Executions of the body so far, this one included."""
+    reads: tuple[str, ...] = ()
+    """The fields that the body read, in the order of the state class."""
+    goto: DecisionRecord | None = None
+    """The decision the node made itself."""
+    replaces: tuple[str, ...] = ()
+    """The fields of the update that were given as Replace: set, not reduced."""
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One execution of a node's body that failed."""
+
+    step: int
+    key: str
+    node: str
+    attempt: int
+    """From 1."""
+    started_at: str
+    duration_ms: float
+    error_type: str
+    error: str
+    traceback: str
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One request to a chat model, answered or not."""
+
+    step: int
+    key: str
+    """The task that made it."""
+    attempt: int
+    kind: str
+    """chat, parse or choose."""
+    model: str
+    """Its name as the server gave it; as it was asked for when the server did not answer."""
+    started_at: str
+    duration_ms: float
+    input_tokens: int | None
+    """The server's own count, cached ones included; None when it gave none."""
+    output_tokens: int | None
+    cached_tokens: int | None
+    """Those of the input tokens that the server had in its cache."""
+    request_json: str
+    response_json: str | None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """One committed step: all its tasks, the decisions on the merged state, and what runs next."""
+
+    step: int
+    """0 is the input; then 1, 2, ... without a gap."""
+    tasks: Sequence[TaskRecord]
+    """In merge order. Step 0 has none."""
+    decisions: Sequence[DecisionRecord]
+    arrows: Sequence[Arrow]
+    fired: Mapping[str, Sequence[str]]
+    """Each join that runs next, with the sources it collected."""
+    held: Mapping[str, Sequence[tuple[str, int]]]
+    """Each join that waits: (source, step) of what has arrived."""
+    ready: Sequence[str]
+    """The task keys of the next step, in order."""
+    derived_json: str | None
+    """Fields whose new value does not follow from the updates by the reducers alone: a custom
+    reducer's result, a Replace, what a model validator changed. One JSON object."""
+    committed_at: str = ""
+    digest: str = ""
+    """SHA-256 over all rows of the step and the previous step's digest, in hex."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The whole state after a step, and the counters that the steps before it add up to."""
+
+    step: int
+    state_json: str
+    counters_json: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run stands when nobody advances it any more."""
+
+    status: RunStatus
+    reason: str | None = None
+    error_type: str | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class RunHeader:
+    """What is known of a run without its steps."""
+
+    run_id: str
+    graph: str
+    graph_version: int
+    graph_digest: str
+    status: RunStatus
+    created_at: str
+    input_json: str
+    reason: str | None = None
+    """Why it paused or failed: "limit:steps", "limit:visits:NODE", "interrupted", "task",
+    "conflict ...", "router ..."."""
+    error_type: str | None = None
+    error: str | None = None
+    ended_at: str | None = None
+    thread_id: str | None = None
+    limits_json: str = "{}"
+    tags_json: str = "{}"
+    epoch: int = 1
+    """How often the run was taken; a commit with an older epoch is refused."""
+    owner: str | None = None
+    """The process that advances it; None when none does."""
+    step: int = -1
+    """The last committed step."""
+
+
+@dataclass(slots=True)
+class RunRecords:
+    """All records of one run, oldest first."""
+
+    header: RunHeader
+    spec: Mapping[str, Any]
+    """The graph as it was: see `definition.GraphSpec.to_json`."""
+    steps: list[StepRecord] = field(default_factory=list)
+    kept: list[TaskRecord] = field(default_factory=list)
+    """Complete tasks of the open step."""
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)

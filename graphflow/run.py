@@ -1,0 +1,280 @@
+"""Run: what a run did and why, read from its records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from graphflow.errors import RunNotFoundError, StateError
+from graphflow.history import values_at
+from graphflow.records import (
+    AttemptRecord,
+    CallRecord,
+    DecisionRecord,
+    Ending,
+    RunHeader,
+    RunRecords,
+    RunStatus,
+    StepRecord,
+)
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from graphflow.checkpoint.protocol import Checkpointer
+    from graphflow.render.show import Drawing
+    from graphflow.state.schema import StateSchema
+
+__all__ = ["Run", "Seen", "Usage"]
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run's model calls used, by the server's own counts.
+
+    Attributes:
+        calls: Requests, failed ones included.
+        input_tokens: Tokens read, cached ones included.
+        output_tokens: Tokens written.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a run stood when this process let go of it."""
+
+    step: int
+    values: dict[str, Any]
+    """The state then: the value of each field."""
+    ending: Ending
+
+
+class Run(Generic[S]):
+    """The reading side of a run, also of one that another process began.
+
+    Shown as the last expression of a cell it draws the path that ran; ``print(run)`` tells it in
+    words. What it says is as of when it was made; ``flow.get(run_id)`` looks again.
+
+    Args:
+        store: Where the run is stored.
+        run_id: The run.
+        schema: The state; None when the graph's code is not at hand: then `values` still works.
+        header: How the run stands, when that is known already.
+        seen: How it stood when this process let go of it: what is read later is cut off there.
+    """
+
+    def __init__(
+        self,
+        store: Checkpointer,
+        run_id: str,
+        schema: StateSchema[S] | None = None,
+        *,
+        header: RunHeader | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        self._store, self._schema, self.run_id = store, schema, run_id
+        self._header, self._seen = header, seen
+
+    @cached_property
+    def records(self) -> RunRecords:
+        """All records of the run."""
+        records = self._store.load(self.run_id)
+        return records if self._seen is None else _as_seen(records, self._seen)
+
+    @property
+    def header(self) -> RunHeader:
+        """What is known of the run without its steps."""
+        return self._header or self.records.header
+
+    @property
+    def status(self) -> RunStatus:
+        """running, paused, failed, done, cancelled, or stale: its process died."""
+        return self.header.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why it paused or failed: `limit:steps`, `limit:visits:NODE`, `task`, ..."""
+        return self.header.reason
+
+    @property
+    def error(self) -> str | None:
+        """The error's type and words; None when it did not fail."""
+        header = self.header
+        return f"{header.error_type}: {header.error}" if header.error_type else None
+
+    @property
+    def state(self) -> S:
+        """The state after the last committed step.
+
+        Raises:
+            StateError: The graph's code is not at hand, or the state class has changed.
+        """
+        if self._seen is not None and self._schema is not None:
+            return self._schema.instance(self._seen.values)
+        return self.state_at(self.steps[-1].step)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The state as plain JSON values; needs no class."""
+        return values_at(self.records, self.steps[-1].step)
+
+    def state_at(self, step: int) -> S:
+        """Give the state after a committed step.
+
+        Raises:
+            RunNotFoundError: The run has no such step.
+            StateError: The graph's code is not at hand, or the state class has changed.
+        """
+        if self._schema is None:
+            raise StateError(
+                f"run {self.run_id}: this needs the graph's state class; open the run through its"
+                " flow (flow.get), or read run.values"
+            )
+        return self._schema.instance(self._schema.read(json.dumps(self.values_at(step))))
+
+    def values_at(self, step: int) -> dict[str, Any]:
+        """Give the state after a committed step as plain JSON values.
+
+        Raises:
+            RunNotFoundError: The run has no such step.
+        """
+        if not 0 <= step < len(self.steps):
+            raise RunNotFoundError(
+                f"run {self.run_id} has no step {step}; it has 0 to {len(self.steps) - 1}"
+            )
+        return values_at(self.records, step)
+
+    def diff(self, step: int) -> dict[str, tuple[Any, Any]]:
+        """Say what a step changed.
+
+        Returns:
+            Per changed field its JSON value before and after.
+        """
+        after = self.values_at(step)
+        before = self.values_at(step - 1) if step > 0 else {}
+        return {
+            name: (before.get(name), value)
+            for name, value in after.items()
+            if name not in before or before[name] != value
+        }
+
+    @property
+    def steps(self) -> Sequence[StepRecord]:
+        """All committed steps, the input (step 0) first."""
+        return self.records.steps
+
+    @property
+    def path(self) -> list[str]:
+        """The nodes that ran, in order; those of one step in the order of declaration."""
+        return [task.node for step in self.steps for task in step.tasks]
+
+    @property
+    def decisions(self) -> list[DecisionRecord]:
+        """All decisions, in order."""
+        return [decision for step in self.steps for decision in step.decisions]
+
+    @property
+    def attempts(self) -> Sequence[AttemptRecord]:
+        """The executions that failed, in order."""
+        return self.records.attempts
+
+    @property
+    def calls(self) -> Sequence[CallRecord]:
+        """The model calls, in order."""
+        return self.records.calls
+
+    @property
+    def usage(self) -> Usage:
+        """The sum of the model calls."""
+        calls = self.calls
+        return Usage(
+            len(calls),
+            sum(call.input_tokens or 0 for call in calls),
+            sum(call.output_tokens or 0 for call in calls),
+        )
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it is done although an execution failed on the way."""
+        return self.status == "done" and bool(self.attempts)
+
+    @property
+    def duration_ms(self) -> float:
+        """From the run's begin to its last commit, in milliseconds; pauses included."""
+        begin = datetime.fromisoformat(self.header.created_at)
+        return (datetime.fromisoformat(self.steps[-1].committed_at) - begin).total_seconds() * 1e3
+
+    def took(self, source: str, target: str) -> bool:
+        """Tell whether the arrow from one node to another ran."""
+        return any((a.source, a.target) == (source, target) for s in self.steps for a in s.arrows)
+
+    def draw(self, path: str | PathLike[str] | None = None) -> Drawing:
+        """Draw the path that ran; with a path also save it (.svg, .dot, .mmd, .txt, .html)."""
+        from graphflow.drawing import draw
+
+        return draw(self.records.spec, self.records, path)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the run's records into a SQLite file, which is made when it is not there.
+
+        Raises:
+            RunExistsError: The file has a run with this id.
+        """
+        from graphflow.checkpoint.copy import copy_run
+        from graphflow.checkpoint.sqlite import SqliteCheckpointer
+
+        store = SqliteCheckpointer(path)
+        try:
+            copy_run(self.records, store)
+        finally:
+            store.close()
+
+    def __str__(self) -> str:
+        return self.draw().text
+
+    def __repr__(self) -> str:
+        try:
+            return f"<Run {self.run_id}: {self.status}, {len(self.path)} tasks>"
+        except Exception as error:  # noqa: BLE001 - a cell shows what is wrong instead of failing
+            return f"<Run {self.run_id}: cannot be read: {error}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        try:
+            return self.draw()._repr_mimebundle_(include, exclude)
+        except Exception as error:  # noqa: BLE001 - a cell shows what is wrong instead of failing
+            return {"text/plain": f"<Run {self.run_id}: cannot be drawn: {error}>"}
+
+
+def _as_seen(records: RunRecords, seen: Seen) -> RunRecords:
+    """Cut off what another resume has added since."""
+    if records.header.step == seen.step:
+        return records
+    header, ending = records.header, seen.ending
+    return RunRecords(
+        replace(
+            header,
+            step=seen.step,
+            status=ending.status,
+            reason=ending.reason,
+            error_type=ending.error_type,
+            error=ending.error,
+            ended_at=None,
+        ),
+        records.spec,
+        records.steps[: seen.step + 1],
+        attempts=[attempt for attempt in records.attempts if attempt.step <= seen.step + 1],
+        calls=[call for call in records.calls if call.step <= seen.step + 1],
+        snapshots=[snapshot for snapshot in records.snapshots if snapshot.step <= seen.step],
+    )

@@ -1,0 +1,1 @@
+"""The state: schema, reducers, updates, the view nodes get, and its JSON form."""

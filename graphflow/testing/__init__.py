@@ -1,0 +1,1 @@
+"""Fakes and checks for tests of graphs."""

@@ -1,0 +1,139 @@
+"""What every checkpointer promises of leases: who may advance a run, and what is too late."""
+
+# ruff: noqa: S101 - tests are made of assert
+
+from typing import Any
+
+import pytest
+
+from graphflow.checkpoint.owner import this_process
+from graphflow.checkpoint.protocol import Checkpointer, Lease
+from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError, RunNotFoundError
+from graphflow.records import Ending, RunHeader
+from graphflow.testing.records import (
+    SPEC_JSON,
+    a_call,
+    a_failure,
+    a_header,
+    a_snapshot,
+    a_step,
+    a_task,
+)
+
+__all__ = ["LeaseContract", "begin_run"]
+
+
+class LeaseContract:
+    """The part of `CheckpointerContract` that is about taking and losing runs."""
+
+    def test_end_and_take_again(self, store: Checkpointer) -> None:
+        """An ended run has no owner; taking it raises its epoch and clears what it ended with."""
+        lease = begin_run(store)
+        store.end(lease, Ending("paused", "limit:steps", error="too far"))
+        paused = store.load("run-1").header
+        assert (paused.status, paused.reason, paused.error) == ("paused", "limit:steps", "too far")
+        assert (paused.owner, paused.ended_at, paused.epoch) == (None, None, 1)
+        taken = store.take("run-1", this_process(), limits_json='{"steps":7}')
+        header = store.load("run-1").header
+        assert (header.status, header.owner, header.epoch) == ("running", this_process(), 2)
+        assert (header.reason, header.error, header.error_type) == (None, None, None)
+        assert header.limits_json == '{"steps":7}'
+        assert taken.epoch == 2
+        store.commit(taken, a_step(1), None, None)
+
+    def test_a_run_is_let_go_of_while_it_runs(self, store: Checkpointer) -> None:
+        """A run may be left running for another process to take; it is not stale then."""
+        store.end(begin_run(store), Ending("running"))
+        header = store.load("run-1").header
+        assert (header.status, header.owner, header.ended_at) == ("running", None, None)
+        assert store.take("run-1", this_process()).epoch == 2
+
+    def test_taking_what_is_not_there(self, store: Checkpointer) -> None:
+        """A run that does not exist cannot be taken or loaded."""
+        with pytest.raises(RunNotFoundError, match="nothing"):
+            store.take("nothing", this_process())
+        with pytest.raises(RunNotFoundError, match="nothing"):
+            store.load("nothing")
+
+    def test_a_living_owner_keeps_its_run(self, store: Checkpointer, other: str) -> None:
+        """A run that another living process advances cannot be taken; the message names it."""
+        begin_run(store, owner=other)
+        pid = other.split(":")[2]
+        with pytest.raises(RunBusyError, match=pid):
+            store.take("run-1", this_process())
+        header = store.load("run-1").header
+        assert (header.epoch, header.owner, header.status) == (1, other, "running")
+
+    def test_a_dead_owner_is_replaced_at_once(self, store: Checkpointer, dead: str) -> None:
+        """A run whose owner has died is stale, and anyone may take it."""
+        begin_run(store, owner=dead)
+        assert store.load("run-1").header.status == "stale"
+        assert [h.run_id for h in store.runs(status="stale")] == ["run-1"]
+        assert store.runs(status="running") == []
+        lease = store.take("run-1", this_process())
+        assert [h.run_id for h in store.runs(status="running")] == ["run-1"]
+        store.commit(lease, a_step(1), None, None)
+
+    def test_a_process_takes_its_own_run_back(self, store: Checkpointer) -> None:
+        """A process may take a run that it has, and the lease from before is lost."""
+        old = begin_run(store)
+        new = store.take("run-1", this_process())
+        with pytest.raises(LeaseLostError):
+            store.commit(old, a_step(1), None, None)
+        store.commit(new, a_step(1), None, None)
+
+    # -- the fence --------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("verb", ["commit", "commit_and_end", "keep", "fail", "call", "end"])
+    def test_a_lost_lease_writes_nothing(self, store: Checkpointer, dead: str, verb: str) -> None:
+        """No verb stores anything once another process has taken the run."""
+        lease = begin_run(store, owner=dead)
+        store.commit(lease, a_step(1), None, None)
+        store.take("run-1", this_process())
+        before = store.load("run-1")
+        with pytest.raises(LeaseLostError, match="run-1"):
+            _do(store, lease, verb, 2)
+        assert store.load("run-1") == before
+
+    def test_an_ended_run_is_let_go_of(self, store: Checkpointer) -> None:
+        """A lease does not outlive the end of its run."""
+        lease = begin_run(store)
+        store.commit(lease, a_step(1), None, Ending("done"))
+        before = store.load("run-1")
+        for verb in ("commit", "fail", "end"):
+            with pytest.raises(LeaseLostError, match="done"):
+                _do(store, lease, verb, 2)
+        assert store.load("run-1") == before
+
+    def test_a_step_is_committed_once(self, store: Checkpointer) -> None:
+        """A step number that is there cannot be committed again, nor can one be left out."""
+        lease = begin_run(store)
+        store.commit(lease, a_step(1), None, None)
+        before = store.load("run-1")
+        with pytest.raises(LeaseLostError, match="step 1"):
+            store.commit(lease, a_step(1, tasks=2), None, None)
+        with pytest.raises(CheckpointError, match="step 3"):
+            store.commit(lease, a_step(3), None, None)
+        assert store.load("run-1") == before
+        store.commit(lease, a_step(2), None, None)
+
+
+def begin_run(store: Checkpointer, run_id: str = "run-1", **more: Any) -> Lease:
+    """Begin a run that is made up."""
+    header: RunHeader = a_header(run_id, **more)
+    return store.begin(header, SPEC_JSON, a_step(0), a_snapshot(0), None)
+
+
+def _do(store: Checkpointer, lease: Lease, verb: str, step: int) -> None:
+    if verb == "commit":
+        store.commit(lease, a_step(step), a_snapshot(step), None)
+    elif verb == "commit_and_end":
+        store.commit(lease, a_step(step), None, Ending("done"))
+    elif verb == "keep":
+        store.keep(lease, step, a_task(0))
+    elif verb == "fail":
+        store.fail(lease, a_failure(step))
+    elif verb == "call":
+        store.call(lease, a_call(step))
+    else:
+        store.end(lease, Ending("failed", "task"))

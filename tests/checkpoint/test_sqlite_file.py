@@ -1,0 +1,373 @@
+"""The database file: how it is made, shared, read by others, and what can be wrong with it."""
+
+import fcntl
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from graphflow.checkpoint import sqlite_file
+from graphflow.checkpoint.owner import this_process
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.errors import (
+    CheckpointCorruptError,
+    DatabaseUnavailableError,
+    NotADatabaseError,
+)
+from graphflow.records import Ending
+from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
+
+
+def begin(store, run_id="run-1", **more):
+    """Begin a run."""
+    return store.begin(a_header(run_id, **more), SPEC_JSON, a_step(0), a_snapshot(0), None)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Wait for other writers a moment only."""
+    monkeypatch.setattr(sqlite_file, "_PATIENCE", 0.05)
+
+
+# -- paths ----------------------------------------------------------------------------------
+
+
+def test_the_file_is_made_by_the_first_verb_and_is_private(db):
+    """Naming a file makes none; the first verb does, and only its owner may read it."""
+    store = SqliteCheckpointer(db)
+    assert not db.exists()
+    assert store.runs() == []
+    assert stat.S_IMODE(db.stat().st_mode) == 0o600
+    begin(store)
+    for name in ("runs.db-wal", "runs.db-lock"):
+        assert stat.S_IMODE(db.with_name(name).stat().st_mode) == 0o600
+    store.close()
+
+
+def test_nothing_is_left_beside_the_file(db):
+    """The log, its index and the lock go when the last one closes."""
+    one, two = SqliteCheckpointer(db), SqliteCheckpointer(str(db))
+    begin(one)
+    begin(two, "run-2")
+    one.close()
+    assert [h.run_id for h in two.runs()] == ["run-2", "run-1"]
+    two.close()
+    assert [path.name for path in db.parent.iterdir()] == ["runs.db"]
+
+
+def test_a_dropped_checkpointer_closes_its_file(db):
+    """A checkpointer that nobody holds lets go of its file."""
+    begin(SqliteCheckpointer(db))
+    assert [path.name for path in db.parent.iterdir()] == ["runs.db"]
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    """A path may begin with a tilde."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    store = SqliteCheckpointer("~/runs.db")
+    begin(store)
+    store.close()
+    assert (tmp_path / "runs.db").exists()
+
+
+def test_a_closed_checkpointer_says_so(store):
+    """After close() every verb says that the file has been closed here."""
+    begin(store)
+    store.close()
+    with pytest.raises(DatabaseUnavailableError, match="closed here"):
+        store.runs()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (":memory:", "leave the path out for records in memory"),
+        (".", "is a folder"),
+        ("no/such/runs.db", "mkdir -p"),
+    ],
+)
+def test_a_path_that_cannot_be_a_file(tmp_path, monkeypatch, path, words):
+    """A path where there can be no file is refused at once, with what to do."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatabaseUnavailableError, match=words):
+        SqliteCheckpointer(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_is_not_made_when_it_must_exist(db):
+    """create=False refuses a file that is not there and makes none."""
+    with pytest.raises(DatabaseUnavailableError, match="there is no file"):
+        SqliteCheckpointer(db, create=False)
+    assert not db.exists()
+
+
+def test_an_unknown_durability_is_refused(db):
+    """Only the two durabilities can be asked for."""
+    with pytest.raises(ValueError, match="'full' or 'normal'"):
+        SqliteCheckpointer(db, durability="off")
+
+
+@pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1)])
+def test_durability_sets_how_commits_are_synced(db, durability, level):
+    """Full syncs each commit, and wins when two checkpointers of a process differ."""
+    store = SqliteCheckpointer(db, durability=durability)
+    store.runs()
+    assert store._file._cursor.execute("PRAGMA synchronous").fetchone() == (level,)
+    other = SqliteCheckpointer(db)
+    assert other._file is store._file
+    assert store._file._cursor.execute("PRAGMA synchronous").fetchone() == (2,)
+    other.close()
+    store.close()
+
+
+# -- files of other kinds -------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_database(db):
+    """A file of another kind is refused and left as it was."""
+    db.write_text("this is my diary\n" * 100)
+    with pytest.raises(NotADatabaseError, match="is not a SQLite database"):
+        SqliteCheckpointer(db)
+    assert db.read_text() == "this is my diary\n" * 100
+    assert [path.name for path in db.parent.iterdir()] == ["runs.db"]
+
+
+def test_a_database_of_somebody_else(db):
+    """A database with other tables, even of our names, is refused and left as it was."""
+    conn = sqlite3.connect(db)
+    conn.execute("CREATE TABLE runs (km REAL)")
+    conn.commit()
+    conn.close()
+    before = db.read_bytes()
+    with pytest.raises(NotADatabaseError, match=r"not of graphflow \(it has runs\)"):
+        SqliteCheckpointer(db)
+    assert db.read_bytes() == before
+    assert [path.name for path in db.parent.iterdir()] == ["runs.db"]
+
+
+def test_a_database_of_a_newer_graphflow(db, store):
+    """A database with migrations that this version does not know is refused."""
+    store.runs()
+    store.close()
+    conn = sqlite3.connect(db)
+    conn.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+        "VALUES ('graphflow', 'm999_future', '')"
+    )
+    conn.commit()
+    conn.close()
+    with pytest.raises(NotADatabaseError, match=r"newer graphflow.*pip install -U"):
+        SqliteCheckpointer(db)
+
+
+def test_tables_without_their_columns(db, store):
+    """A database whose tables were changed says which column is missing."""
+    begin(store)
+    store.close()
+    conn = sqlite3.connect(db)
+    conn.execute("DROP VIEW run_summary")
+    conn.execute("ALTER TABLE runs DROP COLUMN tags_json")
+    conn.close()
+    with pytest.raises(NotADatabaseError, match="tags_json"):
+        SqliteCheckpointer(db).runs()
+
+
+def test_an_empty_file_becomes_a_database(db):
+    """An empty file, as mktemp makes it, is taken."""
+    db.touch()
+    store = SqliteCheckpointer(db)
+    begin(store)
+    store.close()
+
+
+# -- when it cannot be used -----------------------------------------------------------------
+
+
+def test_a_full_disk_loses_nothing(small_disk):
+    """On a full disk a commit is refused, what is committed stays, and the run can go on."""
+    folder, _ = small_disk
+    store = SqliteCheckpointer(folder / "runs.db")
+    lease = begin(store)
+    filler = folder / "filler"
+    step, failure = 0, None
+    while failure is None and step < 500:
+        if step == 5:
+            filler.write_bytes(b"x" * 300_000)
+        try:
+            store.commit(lease, _large(step + 1), None, None)
+            step += 1
+        except DatabaseUnavailableError as error:
+            failure = str(error)
+    assert "disk is full" in failure
+    assert [s.step for s in store.load("run-1").steps] == list(range(step + 1))
+    filler.unlink()
+    store.commit(lease, a_step(step + 1), None, Ending("done"))
+    store.close()
+    again = SqliteCheckpointer(folder / "runs.db")
+    assert again.load("run-1").header.step == step + 1
+    again.close()
+
+
+def _large(step):
+    made = a_step(step)
+    made.tasks = (a_task(0, update_json='{"notes":["' + "x" * 20_000 + '"]}'),)
+    return made
+
+
+def test_a_read_only_disk_can_be_read(small_disk):
+    """A database on a read-only disk can be read, and a write says what is the matter."""
+    folder, remount = small_disk
+    store = SqliteCheckpointer(folder / "runs.db")
+    begin(store)
+    store.close()
+    remount("ro")
+    store = SqliteCheckpointer(folder / "runs.db")
+    assert store.load("run-1").header.step == 0
+    with pytest.raises(DatabaseUnavailableError, match="read-only"):
+        store.take("run-1", this_process())
+    store.close()
+    with pytest.raises(DatabaseUnavailableError, match="cannot be made"):
+        SqliteCheckpointer(folder / "new.db").runs()
+    remount("rw")
+
+
+def test_a_database_that_another_program_locks(db, store, impatient):
+    """A lock that somebody holds for too long is named; the commit works when it is gone."""
+    lease = begin(store)
+    store.close()
+    store = SqliteCheckpointer(db)
+    holder = sqlite3.connect(db, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailableError, match="locked by another process"):
+        store.commit(lease, a_step(1), None, None)
+    assert store.load("run-1").header.step == 0
+    holder.execute("ROLLBACK")
+    holder.close()
+    store.commit(lease, a_step(1), None, None)
+    assert store.load("run-1").header.step == 1
+    store.close()
+
+
+def test_writers_wait_for_each_other(db, store, impatient):
+    """Whoever commits, opens or closes waits for the writers' lock; reading does not."""
+    lease = begin(store)
+    with db.with_name("runs.db-lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DatabaseUnavailableError, match="locked by another process"):
+            sqlite_file.SqliteFile(db, "full")
+        with pytest.raises(DatabaseUnavailableError, match="locked by another process"):
+            SqliteCheckpointer(db).commit(lease, a_step(1), None, None)
+        assert store.load("run-1").header.step == 0
+
+
+def test_a_file_that_was_deleted(db, store):
+    """A file that was deleted or replaced under us takes no more commits, and can begin anew."""
+    lease = begin(store)
+    for path in list(db.parent.iterdir()):
+        path.unlink()
+    with pytest.raises(DatabaseUnavailableError, match="deleted or replaced"):
+        store.commit(lease, a_step(1), None, None)
+    new = SqliteCheckpointer(db)
+    begin(new, "run-2")
+    with pytest.raises(DatabaseUnavailableError, match="deleted or replaced"):
+        store.load("run-1")
+    assert [h.run_id for h in new.runs()] == ["run-2"]
+    new.close()
+
+
+def test_a_damaged_file_is_named(db, store):
+    """What SQLite itself finds damaged is reported with the way to a rescue."""
+    lease = begin(store)
+    for step in range(1, 60):
+        store.commit(lease, a_step(step), None, None)
+    store.close()
+    content = bytearray(db.read_bytes())
+    content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
+    db.write_bytes(content)
+    with pytest.raises(CheckpointCorruptError, match="recover"):
+        SqliteCheckpointer(db).load("run-1")
+
+
+# -- living with others ---------------------------------------------------------------------
+
+
+def test_the_log_stays_short(db, monkeypatch):
+    """The log is copied into the file when it has grown, and does not grow for ever."""
+    monkeypatch.setattr(sqlite_file, "_LONG_LOG", 100_000)
+    store = SqliteCheckpointer(db, durability="normal")
+    lease = begin(store)
+    log, lengths = db.with_name("runs.db-wal"), []
+    for step in range(1, 301):
+        store.commit(lease, a_step(step), None, None)
+        lengths.append(log.stat().st_size)
+    assert max(lengths) < 1_000_000
+    assert min(lengths[100:]) < 100_000
+    store.close()
+
+
+def test_reading_goes_on_while_others_write(db, store):
+    """A reader of another program sees whole steps and hinders nobody."""
+    lease = begin(store)
+    reader = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM steps").fetchone() == (1,)
+    for step in (1, 2, 3):
+        store.commit(lease, a_step(step), None, None)
+    assert reader.execute("SELECT count(*) FROM steps").fetchone() == (1,)
+    reader.rollback()
+    assert reader.execute("SELECT count(*) FROM steps").fetchone() == (4,)
+    reader.close()
+
+
+_FORK = """
+import os, sys
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.testing.records import *
+store = SqliteCheckpointer(sys.argv[1])
+begin = lambda run: store.begin(a_header(run), SPEC_JSON, a_step(0), a_snapshot(0), None)
+lease = begin("parent")
+child = os.fork()
+if not child:
+    lease = begin("child")
+for step in range(1, 40):
+    store.commit(lease, a_step(step), None, None)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    store.commit(lease, a_step(40), None, None)
+store.close()
+"""
+
+
+def test_a_forked_process_opens_its_own_connection(db, python):
+    """Parent and child go on side by side after a fork, on two connections."""
+    assert python(_FORK, db).wait(30) == 0
+    store = SqliteCheckpointer(db)
+    assert {h.run_id: h.step for h in store.runs()} == {"child": 39, "parent": 40}
+    assert store._file._cursor.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert [path.name for path in db.parent.iterdir() if "-" in path.name] != []
+    store.close()
+
+
+_LAZY = """
+import sys
+import graphflow.checkpoint.sqlite as module
+assert not {"sqlite3", "sqlite_utils"} & sys.modules.keys(), "imported too early"
+module.SqliteCheckpointer(sys.argv[1]).runs()
+assert "sqlite_utils" not in sys.modules, "imported for a database that has its tables"
+"""
+
+
+def test_libraries_are_imported_when_they_are_needed(db, store, python):
+    """Importing the module loads no SQLite, and an existing database needs no sqlite-utils."""
+    store.runs()
+    assert python(_LAZY, db).wait(30) == 0
+
+
+def test_a_module_imports_nothing_that_runs_text():
+    """Nothing on the way from the file to the records can run code that it reads."""
+    folder = Path(sqlite_file.__file__).parent
+    for path in folder.glob("*.py"):
+        text = path.read_text()
+        for word in ("pickle", "eval(", "exec(", "importlib", "__import__", "marshal"):
+            assert word not in text, f"{path.name} has {word}"

@@ -1,0 +1,235 @@
+"""`runs`, `show`, `draw` and `check`."""
+
+import json
+
+import pytest
+
+BAD = """
+from pydantic import BaseModel
+from graphflow import END, START, StateGraph
+
+class State(BaseModel):
+    n: int = 0
+
+graph = StateGraph(State, name="bad")
+
+@graph.node
+def a(state): ...
+
+@graph.node
+def lost(state): ...
+
+graph.add_edge(START, "a")
+graph.add_edge("a", "b")
+"""
+
+
+@pytest.fixture
+def three(call):
+    """A database with a run that is done, one that failed and one that is paused."""
+    for text in ("hi", "fail", "forever"):
+        given = json.dumps({"text": text})
+        call("run", "toy.py:graph", "--input", given, "--run-id", f"run-{text}", "--db", "a.db")
+
+
+def test_runs_lists_the_newest_first(call, three, document):
+    """`runs` lists runs with how they stand and why, newest first, and filters them."""
+    lines = call("runs", "--db", "a.db").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["run-forever", "paused"],
+        ["run-fail", "failed"],
+        ["run-hi", "done"],
+    ]
+    assert "which is the limit" in lines[1]
+    assert "ValueError: no such thing" in lines[2]
+    assert [one["run_id"] for one in document("runs", "--db", "a.db", "--limit", 1)] == [
+        "run-forever"
+    ]
+    only = document("runs", "--db", "a.db", "--status", "failed", "--graph", "toy")
+    assert [one["run_id"] for one in only] == ["run-fail"]
+    assert document("runs", "--db", "a.db", "--graph", "other") == []
+
+
+def test_runs_says_when_there_are_more(call, three):
+    """A list that was cut off says so."""
+    assert "there are more" in call("runs", "--db", "a.db", "--limit", 2).stdout
+    assert "there are more" not in call("runs", "--db", "a.db", "--limit", 3).stdout
+
+
+def test_show_needs_no_code(call, three, folder):
+    """`show` tells path, decisions with evidence, and state, after the code has gone."""
+    (folder / "toy.py").unlink()
+    told = call("show", "run-h", "--db", "a.db").stdout
+    assert "toy · done · 4 steps" in told
+    assert "step 3  count -> finish: text = " in told
+    assert 'read text = "hi" (step 0), n = 3 (step 3)' in told
+    assert "state after step 4" in told
+    assert '"finished"' in told
+
+
+def test_show_tells_each_step(call, three):
+    """`show --steps` tells what each step changed."""
+    told = call("show", "run-hi", "--steps", "--db", "a.db").stdout
+    assert "step 2  count" in told
+    assert "n    1 -> 2" in told
+
+
+def test_show_tells_failed_attempts(call, three):
+    """`show` of a failed run has the attempt, and the end of its traceback."""
+    call("resume", "toy.py:graph", "run-fail", "--db", "a.db")
+    told = call("show", "run-fail", "--db", "a.db").stdout
+    assert "attempt 2" in told
+    assert "| ValueError: no such thing" in told
+
+
+def test_show_as_json_holds_everything(three, document):
+    """`show --json` holds steps, decisions, evidence, attempts, limits, input and state."""
+    found = document("show", "run-hi", "--db", "a.db")
+    assert [step["step"] for step in found["steps"]] == [0, 1, 2, 3, 4]
+    assert found["steps"][2]["changed"] == {"n": 2, "log": ["n = 0", "n = 1"]}
+    assert found["steps"][2]["tasks"][0]["update"] == {"n": 2, "log": ["n = 1"]}
+    last = found["decisions"][-1]
+    assert (last["step"], last["source"], last["chosen"]) == (3, "count", ["finish"])
+    assert {"name": "n", "step": 3, "value": 3, "counter": False} in last["evidence"]
+    assert found["input"] == {"text": "hi"}
+    failed = document("show", "run-fail", "--db", "a.db")
+    assert failed["attempts"][0]["error_type"] == "ValueError"
+    assert failed["state"]["n"] == 0
+
+
+def test_an_id_may_be_its_beginning(call, three):
+    """A run is named by a beginning that only its id has; others are refused with 2."""
+    assert call("show", "run-h", "--db", "a.db").exit_code == 0
+    for prefix, said in (("run-", "several runs"), ("zzz", "there is no run 'zzz'")):
+        result = call("show", prefix, "--db", "a.db")
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs",),
+        ("show", "x"),
+        ("draw", "x"),
+        ("resume", "toy.py:graph", "x"),
+        ("resume", "toy.py:graph", "--all"),
+    ],
+)
+def test_reading_makes_no_database(call, folder, words):
+    """A command that reads a database that is not there exits 2 and does not make it."""
+    before = sorted(folder.iterdir())
+    result = call(*words, "--db", "none.db")
+    assert result.exit_code == 2
+    assert "none.db" in result.stderr
+    assert [p for p in sorted(folder.iterdir()) if p.name != "__pycache__"] == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("runs",), ("show", "x"), ("draw", "x"), ("run", "toy.py:graph", "--input", '{"text": "a"}')],
+)
+def test_a_file_that_is_no_database_is_left_alone(call, folder, words):
+    """A file that is something else exits 2 and stays as it is."""
+    (folder / "notes.txt").write_text("my notes " * 1000)
+    result = call(*words, "--db", "notes.txt")
+    assert result.exit_code == 2
+    assert "not a SQLite database" in result.stderr
+    assert (folder / "notes.txt").read_text() == "my notes " * 1000
+
+
+def test_a_folder_that_is_not_there_is_named(call, folder):
+    """A database in a folder that does not exist exits 2 and says what to type."""
+    result = call("run", "toy.py:graph", "--input", '{"text": "a"}', "--db", "no/a.db")
+    assert result.exit_code == 2
+    assert "mkdir -p" in result.stderr
+
+
+def test_draw_writes_what_the_suffix_says(call, three, folder, document):
+    """`draw` prints text, or writes the format that the file's suffix names."""
+    assert "toy · done" in call("draw", "run-hi", "--db", "a.db").stdout
+    for name, start in (("r.dot", "digraph"), ("r.mmd", ""), ("r.txt", "toy · done")):
+        result = call("draw", "run-hi", "--db", "a.db", "-o", name)
+        assert result.exit_code == 0
+        assert f"wrote {name}" in result.stdout
+        assert start in (folder / name).read_text()
+    found = document("draw", "run-hi", "--db", "a.db", "-o", "r.txt")
+    assert found == {"run_id": "run-hi", "graph": "toy", "file": "r.txt"}
+    assert "toy · done" in document("draw", "run-hi", "--db", "a.db")["text"]
+
+
+def test_draw_of_a_target_needs_no_database(call, folder, document):
+    """`draw TARGET` draws the graph itself, and opens no database."""
+    assert "START   → count" in call("draw", "toy.py:graph").stdout
+    assert document("draw", "toy.py:graph")["graph"] == "toy"
+    assert not (folder / "graphflow.db").exists()
+
+
+@pytest.mark.parametrize("name", ["r.png", "r", "nowhere/r.txt"])
+def test_a_drawing_that_cannot_be_written_exits_2(call, three, name):
+    """A suffix that is unknown and a folder that is not there exit 2."""
+    assert call("draw", "run-hi", "--db", "a.db", "-o", name).exit_code == 2
+
+
+def test_check_lists_all_problems(call, folder, document):
+    """`check` lists every problem with code and fix, and exits 1; a good graph exits 0."""
+    (folder / "bad.py").write_text(BAD)
+    result = call("check", "bad.py:graph")
+    assert result.exit_code == 1
+    assert "error GF101" in result.stdout
+    assert "START cannot reach node 'lost'" in result.stdout
+    found = document("check", "bad.py:graph", code=1)
+    assert found["ok"] is False
+    assert {"GF101", "GF109"} <= {one["code"] for one in found["problems"]}
+    assert all(one["message"] and one["fix"] for one in found["problems"])
+    assert document("check", "toy.py:graph") == {"graph": "toy", "ok": True, "problems": []}
+
+
+def test_check_of_a_module_that_compiles_lists_its_problems(call, folder, document):
+    """A module that compiles its bad graph when imported is told by its problems all the same."""
+    (folder / "bad.py").write_text(BAD + "flow = graph.compile()\n")
+    found = document("check", "bad.py:graph", code=1)
+    assert found["graph"] is None
+    assert found["problems"]
+
+
+def test_a_warning_does_not_count(call, folder):
+    """A graph with warnings only exits 0."""
+    (folder / "loop.py").write_text(
+        BAD.partition("@graph.node\ndef lost")[0]
+        + "graph.add_edge(START, 'a')\n"
+        + "graph.add_conditional_edges('a', lambda s: 'a', ['a', END], name='again')\n"
+        + "graph.add_node('b', lambda s: None)\n"
+        + "graph.add_conditional_edges(START, lambda s: 'b', ['b'], name='other')\n"
+        + "graph.add_edge('b', 'b')\n"
+    )
+    result = call("check", "loop.py:graph")
+    assert result.exit_code == 0, result.output
+    assert "warning GF201" in result.stdout
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rfake"
+
+
+def test_hostile_texts_do_not_reach_the_terminal(call, folder, document):
+    """Escape sequences in inputs, ids, names and errors are spelled out in words and in JSON."""
+    given = json.dumps({"text": HOSTILE})
+    call("run", "toy.py:graph", "--input", given, "--run-id", HOSTILE, "--limit-steps", 2)
+    call("run", "toy.py:graph", "--input", '{"text": "fail"}')
+    shown = [
+        call("runs"),
+        call("show", HOSTILE[:3]),
+        call("show", HOSTILE[:3], "--steps"),
+        call("draw", HOSTILE[:3]),
+        call("resume", "toy.py:graph", HOSTILE, "--json"),
+        call("show", HOSTILE, "--json"),
+        call("show", f"nobody{HOSTILE}"),
+        call("resume", "toy.py:graph", "--all"),
+        call("run", f"toy{HOSTILE}:graph"),
+        call("run", f"{HOSTILE}.py:graph"),
+        call("run", "toy.py:graph", "--input", f"{HOSTILE}.jsonl"),
+        call("runs", "--db", f"{HOSTILE}.db"),
+    ]
+    for result in shown:
+        assert not set(result.output) & set("\x1b\x07\x9b\u202e\r"), result.output
+    assert document("show", HOSTILE)["state"]["text"] == HOSTILE

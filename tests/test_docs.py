@@ -1,0 +1,114 @@
+"""What the documents say runs as it is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text: str) -> list[str]:
+    """Take the Python blocks out of a Markdown text."""
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    """The README's blocks, one after another, run in a fresh interpreter."""
+    code = "\n".join(blocks(README))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "(failed): it does not say sorry" in done.stdout
+    assert "GF109 START cannot reach node 'typo'" in done.stdout
+    assert (tmp_path / "runs.db").exists()
+
+
+def test_readme_shows_what_is_printed(tmp_path: Path) -> None:
+    """The printed run in the README is what print(run) gives, times aside."""
+    code = blocks(README)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    shown = re.search(r"^    triage · done.*?\n\n", README, re.DOTALL | re.MULTILINE)
+    assert shown is not None
+
+    def timeless(text: str) -> list[str]:
+        plain = re.sub(r"<?[\d.]+ m?s", "T", text)
+        return [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
+
+    assert timeless(shown.group()) == timeless(done.stdout)
+
+
+def test_readme_names_commands_that_exist() -> None:
+    """Every `graphflow COMMAND` of the README is a command."""
+    from graphflow.cli.main import cli
+
+    named = set(re.findall(r"^    graphflow (\w+) ", README, re.MULTILINE))
+
+    assert named
+    assert named <= set(cli.commands)
+
+
+def test_sqlite_utils_query_of_the_readme(tmp_path: Path) -> None:
+    """The query on decisions shows a reason and evidence in every row."""
+    subprocess.run([sys.executable, "-c", blocks(README)[0]], cwd=tmp_path, check=True)
+    query = re.search(r'sqlite-utils runs.db "(.*?)"', README)
+    assert query is not None
+
+    from sqlite_utils import Database
+
+    with Database(tmp_path / "runs.db") as database:
+        rows = list(database.query(query.group(1)))
+
+    assert len(rows) == 3
+    assert all(row["reason"] and row["evidence_json"] != "[]" for row in rows)
+
+
+def test_every_document_speaks_of_files_that_exist() -> None:
+    """Links in the documents lead to files."""
+    for document in ROOT.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (ROOT / link).exists(), f"{document.name} links to {link}"
+
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path: Path, tmp_path: Path) -> None:
+    """Each notebook runs headless in a real kernel, without network, and draws its runs."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+
+    drawn = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "image/svg+xml" in output.get("data", {}) or "text/vnd.mermaid" in output.get("data", {})
+    ]
+    assert len(drawn) >= 3
+
+
+def test_there_are_notebooks() -> None:
+    """An empty folder would make the test above pass without running anything."""
+    assert [path.stem for path in NOTEBOOKS] == ["01_design"]
