@@ -137,7 +137,9 @@ class _Crew:
         from queue import SimpleQueue
 
         self._ended = SimpleQueue()
-        self._running = [self._submit(task) for task in tasks]
+        self._running = []
+        for task in tasks:  # one by one: an interrupt in between must find what runs already
+            self._running.append(self._submit(task))
         for future in self._running:
             future.add_done_callback(self._ended.put)
         return self.next()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self, assert_never
 
 from graphflow.checkpoint.owner import this_process
@@ -11,7 +12,7 @@ from graphflow.clock import now
 from graphflow.context import Context
 from graphflow.engine.core import Commit, Fail, Finish, Keep
 from graphflow.engine.tasks import Task
-from graphflow.errors import RunBusyError
+from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError
 from graphflow.records import CallRecord, Ending, RunHeader, RunRecords
 
 if TYPE_CHECKING:
@@ -77,10 +78,13 @@ class Session:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:
-            if error is not None and not isinstance(error, Exception) and self._lease is not None:
-                # Ctrl-C, a cancelled task: the run stands where its last step was committed.
+            # Ctrl-C, a cancelled task, an error of our own: the run stands where its last step
+            # was committed. After a store's error there is nothing to write to.
+            broken = error is None or isinstance(error, CheckpointError | LeaseLostError)
+            if self._lease is not None and not broken:
                 words = f"interrupted ({type(error).__name__}); resume it to go on"
-                self.store.end(self._lease, Ending("paused", "interrupted", error=words))
+                with suppress(LeaseLostError):  # somebody took it meanwhile: the error goes on
+                    self.store.end(self._lease, Ending("paused", "interrupted", error=words))
         finally:
             self._unclaim()
 

@@ -574,3 +574,26 @@ print(len(fan({f"n{i}": outer for i in range(128)}).compile().run({}).state.log)
         timeout=8,
     )
     assert out == "256"
+
+
+@pytest.mark.xfail(strict=True, reason="siblings share the state that is compared")
+def test_the_mutation_check_blames_the_culprit() -> None:
+    """Of two siblings that read a list, the one that changed it in place fails, not the other."""
+    meeting = threading.Barrier(2, timeout=20)
+
+    def bad(state: State) -> None:
+        assert state.log == []
+        meeting.wait()
+        state.log.append("mine")
+        meeting.wait()
+
+    def good(state: State) -> dict[str, Any]:
+        assert state.log == []
+        meeting.wait()
+        meeting.wait()
+        return {"log": ["good"]}
+
+    with pytest.raises(RunFailedError) as caught:
+        fan({"bad": bad, "good": good}).compile(check="mutation").run({}, run_id="r")
+
+    assert [a.node for a in caught.value.run.attempts] == ["bad"]  # type: ignore[attr-defined]  # a Run

@@ -179,8 +179,8 @@ def _run_in_threads(
             for future in ended:
                 report(future.result())
     except KeyboardInterrupt:
-        interrupted(len(running))
         try:
+            interrupted(len(running))
             for future in running:
                 report(future.result())
         except KeyboardInterrupt:

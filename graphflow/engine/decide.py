@@ -32,8 +32,8 @@ def decide(plan: Plan, position: Position, router: PlanRouter) -> DecisionRecord
     Raises:
         RouterError: It raised, or its answer is none of its targets.
     """
-    view = plan.schema.view(position.values)
     watch = Watch(plan, position) if plan.watches else None
+    view = plan.schema.view(position.values if watch is None else watch.values)
     try:
         answer = router.fn(view)
         if watch is not None:

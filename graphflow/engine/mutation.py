@@ -14,37 +14,38 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """The state as it was before a body ran.
+    """A body's own copy of the state, compared when the body has run.
 
     Args:
         plan: The graph.
-        position: Where the run stands; its values are about to be shown to a body.
+        position: Where the run stands.
+
+    Attributes:
+        values: What the body is to see.
     """
 
-    __slots__ = ("_plan", "_position", "_texts")
+    __slots__ = ("_fields", "_texts", "values")
 
     def __init__(self, plan: Plan, position: Position) -> None:
-        fields = plan.schema.codec.fields
-        self._plan, self._position = plan, position
-        self._texts = {name: fields[name].text(value) for name, value in position.values.items()}
+        codec = plan.schema.codec
+        self._fields = codec.fields
+        self._texts = {n: codec.fields[n].text(value) for n, value in position.values.items()}
+        self.values = codec.read(codec.join(self._texts.items()))
 
     def check(self, reads: set[str]) -> None:
-        """Put back what was changed in place, and say so.
+        """Say what was changed in place.
 
         Args:
             reads: The fields that the body read.
 
         Raises:
-            InvalidUpdateError: Something was changed.
+            InvalidUpdateError: Something was.
         """
-        fields, values = self._plan.schema.codec.fields, self._position.values
+        fields, values = self._fields, self.values
         found = [n for n in sorted(reads) if fields[n].text(values[n]) != self._texts[n]]
-        if not found:
-            return
-        back = {name: fields[name].read(self._texts[name]) for name in found}
-        self._position.values = {**values, **back}
-        names = ", ".join(f"state.{name}" for name in found)
-        raise InvalidUpdateError(
-            f"it changed {names} in place; return the new value in an update instead",
-            field=found[0],
-        )
+        if found:
+            names = ", ".join(f"state.{name}" for name in found)
+            raise InvalidUpdateError(
+                f"it changed {names} in place; return the new value in an update instead",
+                field=found[0],
+            )

@@ -62,20 +62,14 @@ def limit_reached(position: Position, limits: Limits) -> str | None:
 def tasks_of(plan: Plan, position: Position) -> list[Task]:
     """List the tasks of the next step that have not completed yet, in order."""
     step, kept, attempts = position.step + 1, position.kept, position.attempts
-    watch = Watch(plan, position) if plan.watches else None
-    return [
-        Task(
-            ix,
-            name,
-            plan.nodes[name],
-            step,
-            attempts.get(name, 0) + 1,
-            plan.schema.view(position.values),
-            watch,
-        )
-        for ix, name in enumerate(position.ready)
-        if name not in kept
-    ]
+    tasks = []
+    for ix, name in enumerate(position.ready):
+        if name not in kept:
+            watch = Watch(plan, position) if plan.watches else None
+            view = plan.schema.view(position.values if watch is None else watch.values)
+            attempt = attempts.get(name, 0) + 1
+            tasks.append(Task(ix, name, plan.nodes[name], step, attempt, view, watch))
+    return tasks
 
 
 def judge_task(plan: Plan, position: Position, ended: Ended) -> tuple[TaskRecord, Judged]:

@@ -46,6 +46,8 @@ _QUIET = frozenset(
 )
 _LONGEST_INT = 4000  # pydantic reads integers of up to 4,300 digits
 _CONFIGURED = frozenset({"model", "dataclass", "typed-dict"})
+_ATOMS = frozenset({str, int, bool, bytes, type(None)})
+_SEQUENCES, _SETS, _CLOCKS = (list, tuple, deque), (set, frozenset), (datetime, time)
 _NO_SCHEMAS = frozenset(
     {"metadata", "default", "config", "serialization", "function", "json_schema_input_schema"}
 )
@@ -113,13 +115,15 @@ def same(left: Any, right: Any) -> bool:
     """
     if left.__class__ is not right.__class__:  # a view answers as the user's class here
         return type(left) is int and type(right) is float and left == right
-    if isinstance(right, list | tuple | deque):
+    if type(right) in _ATOMS:
+        return bool(left == right)
+    if isinstance(right, _SEQUENCES):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(right, dict):
         return _same_items(left, right)
-    if isinstance(right, set | frozenset):
+    if isinstance(right, _SETS):
         return _same_members(left, right)
-    if isinstance(right, datetime | time):  # == depends on the kind of the time zone
+    if isinstance(right, _CLOCKS):  # == depends on the kind of the time zone
         clocks = left.replace(tzinfo=None) == right.replace(tzinfo=None)
         return clocks and bool(left.utcoffset() == right.utcoffset())
     fields = getattr(right, "__pydantic_fields__", None) or getattr(

@@ -405,6 +405,32 @@ def test_a_rule_that_changes_deep_inside():
     assert again.derived == {}
 
 
+def test_rules_of_a_class_that_revalidates():
+    """Rules see the state as it is, even where pydantic would validate instances again."""
+    seen = []
+
+    class State(BaseModel):
+        model_config = ConfigDict(revalidate_instances="always")
+        count: int = 0
+
+        @field_validator("count")
+        @classmethod
+        def watch(cls, value):
+            seen.append(value)
+            return value
+
+        @model_validator(mode="after")
+        def rule(self):
+            seen.append("rule")
+            return self
+
+    schema = StateSchema(State)
+    start, _ = schema.initial({})
+    seen.clear()
+    judge(schema, start, {"count": 5})
+    assert seen == [5, 5, 5, "rule"], "validated, read back, copied for the rule"
+
+
 class Odd(BaseModel):
     grown: Annotated[int, Field(ge=0)] = 0
     rounded: Annotated[float, PlainSerializer(rounding)] = 0.0
@@ -483,6 +509,24 @@ def test_a_field_that_follows_another():
     assert merged.values["slug"] == "new"
     assert merged.derived == {"slug": '"new"'}
     assert combine(schema, start, [judge(schema, start, {"notes": ["a"]})]).derived == {}
+
+
+def test_a_frozen_field_that_looks_at_another():
+    """Its default is validated like any; a node cannot set it."""
+
+    class State(BaseModel):
+        text: str = "a"
+        head: str = Field("", frozen=True)
+
+        @field_validator("head")
+        @classmethod
+        def of_text(cls, value, info):
+            return value or info.data["text"]
+
+    schema = StateSchema(State)
+    start, _ = schema.initial({})
+    assert start == {"text": "a", "head": "a"}
+    assert "the field is frozen" in refusal({"head": "b"}, schema, start)
 
 
 def test_a_reducer_that_changes_its_old_value():

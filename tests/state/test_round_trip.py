@@ -26,6 +26,7 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    StrictFloat,
     StringConstraints,
     computed_field,
     create_model,
@@ -73,6 +74,8 @@ class Book:
         assert find_conflict(self.schema, named) is None
         before, was = self.values, portrait(self.values)
         merged = combine(self.schema, self.values, judged)
+        if revived:
+            assert portrait(merged.values) == portrait(self._merged_live(updates))
         assert portrait(before) == was, "the state before the step was changed"
         derived = self.schema.codec.join(merged.derived.items()) if merged.derived else None
         number = len(self.records.steps)
@@ -86,6 +89,10 @@ class Book:
             text = self.schema.codec.text(self.values)
             self.records.snapshots.append(Snapshot(number, text, NO_COUNTERS))
         return merged
+
+    def _merged_live(self, updates):
+        live = [judge(self.schema, self.values, update) for update in updates]
+        return combine(self.schema, self.values, live).values
 
     def _task(self, ix, update, judged):
         text = None if update is None else self.schema.codec.join(judged.texts.items())
@@ -318,6 +325,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "bool": (bool, st.booleans()),
     "str": (str, words),
     "float": (float, numbers | st.just(-0.0) | st.integers(-5, 5)),
+    "strict float": (StrictFloat, numbers),
     "none": (None, st.none()),
     "optional": (int | None, st.none() | integers),
     "bytes": (bytes, st.binary(max_size=9)),

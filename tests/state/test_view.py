@@ -273,13 +273,15 @@ def test_making_a_view_class_is_quiet():
 
 
 def test_no_registry_is_confused():
-    """Asking isinstance with a view's type says no, and spoils no answer about the user's class."""
+    """Asking about a view's type says no, and spoils no answer about the user's class."""
 
     class Better(Ticket):
         pass
 
     assert not isinstance(Better(), type(VIEW(VALUES)))
+    assert not issubclass(Better, type(VIEW(VALUES)))
     assert isinstance(Better(), Ticket)
+    assert issubclass(Better, Ticket)
     MADE.remove(Better)
 
 
