@@ -153,11 +153,10 @@ class Opener:
 
     def _refuse_other_input(self, stored: RunRecords, given: Mapping[str, Any]) -> None:
         fields, text = self._schema.codec.fields, stored.header.input_json
-        before = {
-            name: fields[name].read(json.dumps(value))
-            for name, value in json.loads(text).items()
-            if name in fields
-        }
+        before: dict[str, Any] = {}
+        for name, value in json.loads(text).items():
+            if name in fields:
+                before[name] = fields[name].read(json.dumps(value), before)
         if not same(before, given):
             raise RunExistsError(
                 f"run {stored.header.run_id} exists and began with another input: {text[:200]}."

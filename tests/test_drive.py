@@ -576,7 +576,6 @@ print(len(fan({f"n{i}": outer for i in range(128)}).compile().run({}).state.log)
     assert out == "256"
 
 
-@pytest.mark.xfail(strict=True, reason="siblings share the state that is compared")
 def test_the_mutation_check_blames_the_culprit() -> None:
     """Of two siblings that read a list, the one that changed it in place fails, not the other."""
     meeting = threading.Barrier(2, timeout=20)

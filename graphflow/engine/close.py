@@ -84,25 +84,30 @@ def snapshot_of(plan: Plan, position: Position, record: StepRecord) -> Snapshot 
 
 def _merge(plan: Plan, position: Position, step: int, results: Sequence[Result]) -> Merged:
     updates = [judged for _, judged in results]
-    if len(updates) == 1:
-        return combine(plan.schema, position.values, updates)
-    named = [(task.key, judged) for task, judged in results]
-    conflict = find_conflict(plan.schema, named)
-    where = f"graph {plan.name!r}, step {step}"
-    if conflict is not None:
-        field, tasks = conflict
-        raise ConflictError(
-            f"{where}: {' and '.join(map(repr, tasks))} both write {field!r}, which has no"
-            " reducer. Give it one (Annotated[..., append]), or let one of them write it; then"
-            " resume the run: no node runs again.",
-            field=field,
-            tasks=tasks,
-        )
+    if len(updates) > 1:
+        _refuse_conflicts(plan, step, results)
     try:
         return combine(plan.schema, position.values, updates)
     except InvalidUpdateError as error:
-        tasks = [key for key, judged in named if not error.field or error.field in judged.values]
-        raise StepError(f"{where}: the updates of {', '.join(tasks)} together: {error}") from error
+        tasks = [
+            task.key for task, judged in results if not error.field or error.field in judged.values
+        ]
+        raise StepError(
+            f"graph {plan.name!r}, step {step}: the updates of {', '.join(tasks)} together: {error}"
+        ) from error
+
+
+def _refuse_conflicts(plan: Plan, step: int, results: Sequence[Result]) -> None:
+    conflict = find_conflict(plan.schema, [(task.key, judged) for task, judged in results])
+    if conflict is not None:
+        field, tasks = conflict
+        raise ConflictError(
+            f"graph {plan.name!r}, step {step}: {' and '.join(map(repr, tasks))} both write"
+            f" {field!r}, which has no reducer. Give it one (Annotated[..., append]), or let one"
+            " of them write it; then resume the run: no node runs again.",
+            field=field,
+            tasks=tasks,
+        )
 
 
 def _remember_texts(plan: Plan, position: Position, merged: Merged) -> None:

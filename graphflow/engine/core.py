@@ -138,7 +138,7 @@ def _run_tasks(
     """Run the open tasks of a step to their ends; give all results in order, and the failures."""
     tasks, several = tasks_of(plan, position), len(position.ready) > 1
     judged = {
-        key: (task, revive(plan.schema, task.update_json, task.replaces))
+        key: (task, revive(plan.schema, task.update_json, task.replaces, position.values))
         for key, task in position.kept.items()
     }
     errors: dict[str, Exception] = {}

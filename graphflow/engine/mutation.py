@@ -41,11 +41,16 @@ class Watch:
         Raises:
             InvalidUpdateError: Something was.
         """
-        fields, values = self._fields, self.values
-        found = [n for n in sorted(reads) if fields[n].text(values[n]) != self._texts[n]]
+        found = [name for name in sorted(reads) if self._differs(name)]
         if found:
             names = ", ".join(f"state.{name}" for name in found)
             raise InvalidUpdateError(
                 f"it changed {names} in place; return the new value in an update instead",
                 field=found[0],
             )
+
+    def _differs(self, name: str) -> bool:
+        try:
+            return self._fields[name].text(self.values[name]) != self._texts[name]
+        except ValueError:  # something was put in that has no JSON form
+            return True

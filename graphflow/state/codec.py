@@ -123,9 +123,9 @@ def same(left: Any, right: Any) -> bool:
         return _same_items(left, right)
     if isinstance(right, _SETS):
         return _same_members(left, right)
-    if isinstance(right, _CLOCKS):  # == depends on the kind of the time zone
-        clocks = left.replace(tzinfo=None) == right.replace(tzinfo=None)
-        return clocks and bool(left.utcoffset() == right.utcoffset())
+    if isinstance(right, _CLOCKS):  # in an hour that comes twice, == wants the same time zone
+        equal = left == right or left.replace(tzinfo=None) == right.replace(tzinfo=None)
+        return equal and bool(left.utcoffset() == right.utcoffset())
     fields = getattr(right, "__pydantic_fields__", None) or getattr(
         right, "__dataclass_fields__", None
     )

@@ -60,7 +60,7 @@ def test_the_table_adds_up_to_the_calls(use, capsys):
         use(server)
         assert demo.main() == 0
     said = capsys.readouterr().out
-    tries, tokens, _ = re.search(r"28 tickets +([\d,]+) +([\d,]+) +([\d,]+)", said).groups()
+    tries, tokens, _ = re.search(r"24 tickets +([\d,]+) +([\d,]+) +([\d,]+)", said).groups()
     ((total, calls),) = _ask("SELECT sum(input_tokens + output_tokens), count(*) FROM calls")
     assert (_number(tokens), len(server.requests)) == (total, calls)
     assert [(_number(tries),)] == _ask("SELECT count(*) FROM tasks WHERE node = 'draft'")
@@ -94,8 +94,8 @@ def test_a_second_time_it_runs_again_and_keeps_the_old_records(use, capsys):
         assert demo.main() == 0
         assert len(server.requests) == 2 * once
     assert "out/triage.before.db now, and they run again" in capsys.readouterr().out
-    assert _ask("SELECT count(*) FROM runs", "out/triage.before.db") == [(28,)]
-    assert _ask("SELECT count(*) FROM runs") == [(28,)]
+    assert _ask("SELECT count(*) FROM runs", "out/triage.before.db") == [(24,)]
+    assert _ask("SELECT count(*) FROM runs") == [(24,)]
 
 
 def test_when_the_model_fails_it_says_so_and_goes_on_next_time(use, capsys):
@@ -112,7 +112,7 @@ def test_when_the_model_fails_it_says_so_and_goes_on_next_time(use, capsys):
         assert "failed: ModelUnavailableError" in capsys.readouterr().out
         assert demo.main() == 0
     assert re.search(
-        r"Going on in out/triage.db: \d+ of 28 tickets are done", capsys.readouterr().out
+        r"Going on in out/triage.db: \d+ of 24 tickets are done", capsys.readouterr().out
     )
     assert _ask("SELECT DISTINCT status FROM runs") == [("done",)]
 
@@ -153,9 +153,9 @@ def test_a_killed_demo_goes_on_where_it_was(use, folder, capsys):
             child.send_signal(signal.SIGKILL)
         killed.set()
         before = _ask("SELECT run_id FROM runs WHERE status = 'done' ORDER BY id")
-        assert 0 < len(before) < 28
+        assert 0 < len(before) < 24
         assert demo.main() == 0
-    assert f"{len(before)} of 28 tickets are done" in capsys.readouterr().out
-    assert _ask("SELECT status, count(*) FROM runs GROUP BY status") == [("done", 28)]
+    assert f"{len(before)} of 24 tickets are done" in capsys.readouterr().out
+    assert _ask("SELECT status, count(*) FROM runs GROUP BY status") == [("done", 24)]
     ((calls,),) = _ask("SELECT count(*) FROM calls")
     assert len(server.requests) == calls + 1  # the one that was killed was asked again
