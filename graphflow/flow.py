@@ -219,8 +219,9 @@ class Flow(Generic[S]):
         Raises:
             RunNotFoundError: There is no such run.
         """
-        run = Run(self.store, self.store.find(run_id), self._schema)
-        _ = run.records
+        whole = self.store.find(run_id)
+        run = Run(self.store, whole, self._schema, tail=self.store.load(whole, tail=True))
+        self._runs.add(run)
         return run
 
     def runs(self, *, status: RunStatus | None = None, limit: int | None = None) -> list[Run[S]]:

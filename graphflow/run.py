@@ -72,6 +72,7 @@ class Run(Generic[S]):
         run_id: The run.
         schema: The state; None when the graph's code is not at hand: then `values` still works.
         header: How the run stands, when that is known already.
+        tail: The end of its records, when that has been read already: enough for the state.
         seen: How it stood when this process let go of it: what is read later is cut off there.
     """
 
@@ -82,20 +83,29 @@ class Run(Generic[S]):
         schema: StateSchema[S] | None = None,
         *,
         header: RunHeader | None = None,
+        tail: RunRecords | None = None,
         seen: Seen | None = None,
     ) -> None:
         self._store, self._schema, self.run_id = store, schema, run_id
-        self._header, self._seen = header, seen
+        self._header, self._tail, self._seen = header, tail, seen
 
     @cached_property
     def records(self) -> RunRecords:
         """All records of the run."""
         records = self._store.load(self.run_id)
-        return records if self._seen is None else _as_seen(records, self._seen)
+        if self._seen is not None:
+            return _as_of(records, self._seen.step, self._seen.ending)
+        if self._tail is not None:
+            then = self._tail.header
+            ending = Ending(then.status, then.reason, then.error_type, then.error)
+            return _as_of(records, then.step, ending)
+        return records
 
     @property
     def header(self) -> RunHeader:
         """What is known of the run without its steps."""
+        if self._header is None and self._tail is not None and "records" not in self.__dict__:
+            return self._tail.header
         return self._header or self.records.header
 
     @property
@@ -123,12 +133,13 @@ class Run(Generic[S]):
         """
         if self._seen is not None and self._schema is not None:
             return self._schema.instance(self._seen.values)
-        return self.state_at(self.steps[-1].step)
+        return self._state_of(self.values)
 
     @property
     def values(self) -> dict[str, Any]:
         """The state as plain JSON values; needs no class."""
-        return values_at(self.records, self.steps[-1].step)
+        records = self._tail or self.records
+        return values_at(records, records.steps[-1].step)
 
     def state_at(self, step: int) -> S:
         """Give the state after a committed step.
@@ -137,12 +148,7 @@ class Run(Generic[S]):
             RunNotFoundError: The run has no such step.
             StateError: The graph's code is not at hand, or the state class has changed.
         """
-        if self._schema is None:
-            raise StateError(
-                f"run {self.run_id}: this needs the graph's state class; open the run through its"
-                " flow (flow.get), or read run.values"
-            )
-        return self._schema.instance(self._schema.read(json.dumps(self.values_at(step))))
+        return self._state_of(self.values_at(step))
 
     def values_at(self, step: int) -> dict[str, Any]:
         """Give the state after a committed step as plain JSON values.
@@ -241,6 +247,14 @@ class Run(Generic[S]):
         finally:
             store.close()
 
+    def _state_of(self, values: dict[str, Any]) -> S:
+        if self._schema is None:
+            raise StateError(
+                f"run {self.run_id}: this needs the graph's state class; open the run through its"
+                " flow (flow.get), or read run.values"
+            )
+        return self._schema.instance(self._schema.read(json.dumps(values)))
+
     def __str__(self) -> str:
         return self.draw().text
 
@@ -257,15 +271,15 @@ class Run(Generic[S]):
             return {"text/plain": f"<Run {self.run_id}: cannot be drawn: {error}>"}
 
 
-def _as_seen(records: RunRecords, seen: Seen) -> RunRecords:
-    """Cut off what another resume has added since."""
-    if records.header.step == seen.step:
+def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
+    """Cut off what was added after a step, when the run stood as `ending` says."""
+    if records.header.step == step:
         return records
-    header, ending = records.header, seen.ending
+    header = records.header
     return RunRecords(
         replace(
             header,
-            step=seen.step,
+            step=step,
             status=ending.status,
             reason=ending.reason,
             error_type=ending.error_type,
@@ -273,8 +287,8 @@ def _as_seen(records: RunRecords, seen: Seen) -> RunRecords:
             ended_at=None,
         ),
         records.spec,
-        records.steps[: seen.step + 1],
-        attempts=[attempt for attempt in records.attempts if attempt.step <= seen.step + 1],
-        calls=[call for call in records.calls if call.step <= seen.step + 1],
-        snapshots=[snapshot for snapshot in records.snapshots if snapshot.step <= seen.step],
+        records.steps[: step + 1],
+        attempts=[attempt for attempt in records.attempts if attempt.step <= step + 1],
+        calls=[call for call in records.calls if call.step <= step + 1],
+        snapshots=[snapshot for snapshot in records.snapshots if snapshot.step <= step],
     )
