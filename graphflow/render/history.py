@@ -1,5 +1,6 @@
 """What the records say of each node: when it ran, what that cost, and where the run stands."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from graphflow.render.ways import decisions_of
 from graphflow.render.wording import cut, duration, number
 
 __all__ = ["Facts", "Stop", "facts_of", "node_of", "stops_of", "tally"]
+
+_WHERE = re.compile(r"graph '[^']*', node '[^']*', step \d+: ")
 
 
 @dataclass(slots=True)
@@ -172,11 +175,13 @@ def _failure(opened: int, failed: list[AttemptRecord], *, alive: bool) -> Stop:
     tries = max(attempt.attempt for attempt in failed)
     kind = last.error_type.rsplit(".", 1)[-1]
     full = f"{kind}: {last.error}" if last.error else kind
+    # Our own errors say first where they happened; in the drawing that is where they stand.
+    brief = _WHERE.sub("", last.error) if _WHERE.match(last.error) else full
     times = f" · {tries} tries" if tries > 1 else ""
     told = f"step {opened}, try {tries}: {full}"
     if alive:  # the next try may be under way
-        return Stop("next", "again", f"{cut(full)} · try {tries + 1}", told)
-    return Stop("failed", "failed", f"{cut(full)}{times}", told)
+        return Stop("next", "again", f"{cut(brief)} · try {tries + 1}", told)
+    return Stop("failed", "failed", f"{cut(brief)}{times}", told)
 
 
 def _blamed(records: RunRecords, names: set[str]) -> dict[str, Stop]:
