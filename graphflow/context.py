@@ -21,7 +21,8 @@ class Context:
         run_id: The run.
         node: The node.
         step: The number that the step will be committed under.
-        attempt: Which execution of the body this is, from 1; a failed one, resumed, is 2.
+        attempt: Which execution of the body this is, from 1: failed ones before it count. One that
+            a crash cut off left no record, and does not.
     """
 
     __slots__ = ("_client", "_is_async", "_key", "_record", "attempt", "node", "run_id", "step")

@@ -18,6 +18,7 @@ from graphflow.engine.tasks import text_of
 from graphflow.errors import (
     DefinitionError,
     GraphflowError,
+    InputError,
     RunFailedError,
 )
 from graphflow.opening import Opened, Opener
@@ -62,6 +63,8 @@ class Flow(Generic[S]):
         check: str | None = None,
         is_current: Callable[[], bool] = lambda: True,
     ) -> None:
+        if not isinstance(limits, Limits):
+            raise DefinitionError(f"limits={limits!r}: pass Limits(steps=..., visits=...)")
         self.definition, self._is_current = definition, is_current
         self._schema: StateSchema[S] = StateSchema(definition.state)
         self._plan = Plan(definition, self._schema, watches=check == "mutation")
@@ -273,6 +276,11 @@ class Flow(Generic[S]):
         tags: Mapping[str, str] | None,
     ) -> Opened:
         self._refuse_stale()
+        if not isinstance(limits, Limits | None) or not isinstance(run_id, str | None):
+            raise InputError(
+                f"run(run_id={run_id!r}, limits={limits!r}): a run id is a str, limits are"
+                " Limits(steps=..., visits=...)"
+            )
         return self._opener.begin(given, limits, self.limits, run_id=run_id, tags=tags)
 
     def _take(self, run_id: str, limits: Limits | None) -> Opened:
@@ -313,9 +321,10 @@ class Flow(Generic[S]):
             f"{task}{': ' if task else ''}{type(error).__name__}: {text_of(error)}"
             for task, error in outcome.errors.items()
         )
+        stop = "" if words.endswith((".", "?", "!")) else "."
         raise RunFailedError(
-            f"run {run.run_id} of graph {self.name!r} failed in step {len(run.steps)}: {words}."
-            f" Everything up to step {len(run.steps) - 1} is stored; mend it, then"
+            f"run {run.run_id} of graph {self.name!r} failed in step {len(run.steps)}:"
+            f" {words}{stop} Everything up to step {len(run.steps) - 1} is stored; mend it, then"
             f" flow.resume({run.run_id!r})",
             run,
         ) from (errors[0] if len(errors) == 1 else ExceptionGroup("the nodes that failed", errors))
@@ -347,4 +356,8 @@ def _store_of(checkpointer: str | PathLike[str] | Checkpointer | None) -> Checkp
         from graphflow.checkpoint.sqlite import SqliteCheckpointer
 
         return SqliteCheckpointer(checkpointer)
+    if not hasattr(checkpointer, "begin"):
+        raise DefinitionError(
+            f"compile({checkpointer!r}): pass the path of a SQLite file, a Checkpointer, or nothing"
+        )
     return checkpointer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,10 +20,16 @@ from pydantic import BaseModel
 from graphflow.cells import Cells
 from graphflow.definition import Definition, EdgeDef, GateDef, NodeDef, RouterDef
 from graphflow.errors import DefinitionError, InvalidGraphError, did_you_mean
-from graphflow.names import END, START
+from graphflow.names import END, START, named
 from graphflow.policy import Limits
 from graphflow.routing import Command
-from graphflow.signatures import declared_targets, is_async, takes_context
+from graphflow.signatures import (
+    checked_function,
+    checked_names,
+    declared_targets,
+    is_async,
+    takes_context,
+)
 from graphflow.state.update import Update
 
 if TYPE_CHECKING:
@@ -55,11 +61,19 @@ class StateGraph(Generic[S]):
         state: The state: any pydantic model.
         name: The graph's name, as runs are stored under it; by default the state's.
         version: Raise it when stored runs of the old version should not go on with the new one.
+
+    Raises:
+        DefinitionError: The state is no class, or the name no str.
     """
 
     def __init__(self, state: type[S], *, name: str | None = None, version: int = 1) -> None:
+        if not isinstance(state, type) or not isinstance(name, str | None):
+            raise DefinitionError(
+                f"StateGraph({state!r}, name={name!r}): pass the state's class, and a str as name"
+            )
         self._definition = Definition(name or state.__name__, state, version)
         self._cells = Cells()
+        self._memory: Checkpointer | None = None
         self.edits = 0
 
     @property
@@ -94,12 +108,12 @@ class StateGraph(Generic[S]):
         Raises:
             DefinitionError: The name is taken (outside a notebook), or is no name.
         """
-        _callable(f"node {name!r}", fn)
+        checked_function(f"node {name!r}", fn)
         node = NodeDef(
             self._new_name(name),
             fn,
             defer=defer,
-            targets=_names(f"node {name!r}: targets", targets),
+            targets=checked_names(f"node {name!r}: targets", targets),
             is_async=is_async(fn),
             takes_context=takes_context(fn),
         )
@@ -138,11 +152,11 @@ class StateGraph(Generic[S]):
         Raises:
             DefinitionError: Something is not the name of a node.
         """
-        listed = () if isinstance(source, str) else _names("add_edge: the sources", source)
+        listed = () if isinstance(source, str) else checked_names("add_edge: the sources", source)
         if not listed and not isinstance(source, str):
             raise DefinitionError("add_edge: the list of sources is empty")
-        _names("add_edge: the target", [target])
-        for one in listed or (str(source),):
+        (target,) = checked_names("add_edge: the target", [target])
+        for one in listed or (named(str(source)),):
             edge = EdgeDef(one, target, "join" if listed else "edge", listed)
             self._cells.claim(("edge", edge.source, edge.target))
             if edge not in self._definition.edges:
@@ -170,17 +184,21 @@ class StateGraph(Generic[S]):
             DefinitionError: The router is no plain function, or the node has one of this name.
         """
         where = f"router after {source!r}"
-        _callable(where, router)
+        checked_function(where, router)
         if is_async(router):
             raise DefinitionError(
                 f"{where}: a router is a plain function of the state; what awaits something is a"
                 " node, and the router reads what it wrote"
             )
-        answers = dict(targets) if isinstance(targets, Mapping) else None
-        if answers is not None:
-            declared: tuple[str, ...] | None = tuple(dict.fromkeys(answers.values()))
+        source, answers = named(source), None
+        declared: tuple[str, ...] | None
+        if isinstance(targets, Mapping):
+            answers = dict(zip(targets, checked_names(where, targets.values()), strict=True))
+            declared = tuple(dict.fromkeys(answers.values()))
         else:
-            declared = declared_targets(router) if targets is None else _names(where, targets)
+            declared = (
+                declared_targets(router) if targets is None else checked_names(where, targets)
+            )
         label = name or str(getattr(router, "__name__", type(router).__name__))
         routed = RouterDef(source, label, router, declared, answers)
         self._cells.claim(("router", source, label))
@@ -239,16 +257,23 @@ class StateGraph(Generic[S]):
         Raises:
             DefinitionError: There are no checks, or `tries` is below 1.
         """
-        if not checks:
+        if not checks or isinstance(checks, str):
             raise DefinitionError(f"gate {name!r} checks nothing: pass checks=[...]")
+        for check in checks:
+            checked_function(f"gate {name!r}", check)
+            if is_async(check):
+                raise DefinitionError(
+                    f"gate {name!r}: a check is a plain function of the state; let a node await,"
+                    " and check what it wrote"
+                )
         if tries is not None and tries < 1:
             raise DefinitionError(f"gate {name!r}: tries={tries}; it must be at least 1")
         info = self._definition.state.model_fields.get(feedback or "")  # type: ignore[attr-defined]  # a model
         gate = GateDef(
             tuple(checks),
-            passed,
-            failed,
-            otherwise,
+            named(passed),
+            named(failed),
+            otherwise and named(otherwise),
             tries,
             feedback,
             as_text=info is not None and info.annotation in {str, str | None},
@@ -304,17 +329,21 @@ class StateGraph(Generic[S]):
         """Check the graph and make it ready to run.
 
         Args:
-            checkpointer: A path of a SQLite file, a Checkpointer, or nothing: records in memory.
+            checkpointer: A path of a SQLite file, a Checkpointer, or nothing: records in memory,
+                the same for each flow of this graph, so that a run goes on after a change.
             limits: The bounds of each run: by default 100 steps, 25 visits of a node.
             llm: The chat client of `ctx.llm`; by default the one of the environment.
             check: "mutation" also finds nodes and routers that change the state in place, such as
                 ``state.items.append(1)``; costs an encoding of the whole state per step.
 
         Raises:
+            DefinitionError: An argument is of the wrong kind.
             InvalidGraphError: The graph has errors; all of them are listed.
         """
         from graphflow.flow import Flow
 
+        if check not in {None, "mutation"}:
+            raise DefinitionError(f"compile(check={check!r}): it is 'mutation' or nothing")
         problems = self.check()
         errors = [problem for problem in problems if problem.level == "error"]
         if errors:
@@ -325,12 +354,19 @@ class StateGraph(Generic[S]):
         compiled = self.edits
         return Flow(
             self.definition.copy(),
-            checkpointer,
+            self._in_memory() if checkpointer is None else checkpointer,
             limits=limits or Limits(),
             llm=llm,
             check=check,
             is_current=lambda: self.definition is not None and self.edits == compiled,
         )
+
+    def _in_memory(self) -> Checkpointer:
+        from graphflow.checkpoint.memory import MemoryCheckpointer
+
+        if self._memory is None:
+            self._memory = MemoryCheckpointer()
+        return self._memory
 
     def draw(self, path: str | PathLike[str] | None = None) -> Drawing:
         """Draw the graph; with a path also save it there (.svg, .dot, .mmd, .txt, .html)."""
@@ -361,24 +397,3 @@ class StateGraph(Generic[S]):
         self._cells.claim(("node", node.name))
         self._definition.nodes[node.name] = node
         self.edits += 1
-
-
-def _callable(where: str, fn: object) -> None:
-    if not callable(fn):
-        raise DefinitionError(f"{where}: {fn!r} cannot be called; pass a function of the state")
-
-
-def _names(where: str, names: object) -> tuple[str, ...]:
-    """Check a list of names, which is easily mixed up with one name, or with functions."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise DefinitionError(f"{where}: pass a list of names, such as ['draft', END]")
-    given = tuple(names)
-    for name in given:
-        if not isinstance(name, str):
-            hint = (
-                f"; did you mean its name, {name.__name__!r}?"
-                if callable(name) and hasattr(name, "__name__")
-                else ""
-            )
-            raise DefinitionError(f"{where}: {name!r} is not the name of a node{hint}")
-    return given

@@ -4,12 +4,18 @@ import os
 import time
 from typing import Final
 
-__all__ = ["END", "START", "new_run_id"]
+__all__ = ["END", "START", "named", "new_run_id"]
 
 START: Final = "__start__"
 END: Final = "__end__"
 
+_SPELLED_OUT = {"START": START, "END": END}
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+
+
+def named(name: str) -> str:
+    """Give the name that is meant: "START" and "END" may be spelled out, as in a Literal."""
+    return _SPELLED_OUT.get(name, name)
 
 
 def new_run_id() -> str:

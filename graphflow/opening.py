@@ -152,6 +152,11 @@ class Opener:
         }
 
     def _refuse_other_input(self, stored: RunRecords, given: Mapping[str, Any]) -> None:
+        if stored.header.graph != self._plan.name:
+            raise RunExistsError(
+                f"run {stored.header.run_id} exists: it is one of graph {stored.header.graph!r}."
+                " Choose another run_id, or leave it out."
+            )
         fields, text = self._schema.codec.fields, stored.header.input_json
         before: dict[str, Any] = {}
         for name, value in json.loads(text).items():

@@ -6,6 +6,7 @@ them and a renderer reads them without knowing the user's classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Snapshot",
     "StepRecord",
     "TaskRecord",
+    "wall_ms",
 ]
 
 RunStatus = Literal["running", "paused", "failed", "done", "cancelled", "stale"]
@@ -221,3 +223,20 @@ class RunRecords:
     attempts: list[AttemptRecord] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+
+
+def wall_ms(tasks: Sequence[TaskRecord]) -> float:
+    """Say how long the bodies of a step took by the clock: those side by side count once.
+
+    Returns:
+        Milliseconds from the first body's begin to the last one's end, without pauses between
+        executions in different processes: never more than their sum.
+    """
+    total = sum(task.duration_ms for task in tasks)
+    if len(tasks) < 2:
+        return total
+    begun = [datetime.fromisoformat(task.started_at) for task in tasks]
+    ends = [
+        at + timedelta(milliseconds=task.duration_ms) for at, task in zip(begun, tasks, strict=True)
+    ]
+    return min(total, (max(ends) - min(begun)).total_seconds() * 1e3)

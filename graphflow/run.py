@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from graphflow.errors import RunNotFoundError, StateError
 from graphflow.history import values_at
+from graphflow.names import named
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
@@ -224,7 +225,8 @@ class Run(Generic[S]):
 
     def took(self, source: str, target: str) -> bool:
         """Tell whether the arrow from one node to another ran."""
-        return any((a.source, a.target) == (source, target) for s in self.steps for a in s.arrows)
+        way = named(source), named(target)
+        return any((a.source, a.target) == way for step in self.steps for a in step.arrows)
 
     def draw(self, path: str | PathLike[str] | None = None) -> Drawing:
         """Draw the path that ran; with a path also save it (.svg, .dot, .mmd, .txt, .html)."""

@@ -1,14 +1,17 @@
-"""What a function's signature says: async or not, with a context or not, and where it leads."""
+"""What was passed to define a graph: names that are names, and what a function's signature says."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["declared_targets", "is_async", "takes_context"]
+from graphflow.errors import DefinitionError
+from graphflow.names import named
+
+__all__ = ["checked_function", "checked_names", "declared_targets", "is_async", "takes_context"]
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -47,7 +50,7 @@ def declared_targets(router: Callable[..., Any]) -> tuple[str, ...] | None:
             annotation = get_type_hints(probe)["return"]
         except (NameError, AttributeError, TypeError):
             return None
-    return tuple(dict.fromkeys(_literals(annotation))) or None
+    return tuple(dict.fromkeys(map(named, _literals(annotation)))) or None
 
 
 def _probe() -> None:
@@ -60,3 +63,36 @@ def _literals(annotation: Any) -> Iterator[str]:
     else:
         for part in get_args(annotation):
             yield from _literals(part)
+
+
+def checked_function(where: str, fn: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        DefinitionError: It cannot.
+    """
+    if not callable(fn):
+        raise DefinitionError(f"{where}: {fn!r} cannot be called; pass a function of the state")
+
+
+def checked_names(where: str, names: object) -> tuple[str, ...]:
+    """Check a list of names, which is easily mixed up with one name, or with functions.
+
+    Returns:
+        The names; START and END may have been spelled out.
+
+    Raises:
+        DefinitionError: It is no list of names.
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise DefinitionError(f"{where}: pass a list of names, such as ['draft', END]")
+    given = tuple(names)
+    for name in given:
+        if not isinstance(name, str):
+            hint = (
+                f"; did you mean its name, {name.__name__!r}?"
+                if callable(name) and hasattr(name, "__name__")
+                else ""
+            )
+            raise DefinitionError(f"{where}: {name!r} is not the name of a node{hint}")
+    return tuple(map(named, given))

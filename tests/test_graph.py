@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from graphflow import END, START, Command, Context, StateGraph, append
-from graphflow.errors import DefinitionError
+from graphflow import END, START, Command, Context, RunFailedError, StateGraph, append
+from graphflow.errors import DefinitionError, InputError
 
 
 class State(BaseModel):
@@ -283,3 +283,63 @@ def test_the_spec_is_plain_json() -> None:
     assert spec["edges"] == [[START, "a", "edge"], ["a", "b", "edge"], ["b", END, "edge"]]
     assert spec["routers"][0]["answers"] == {"True": "b", "False": END}
     assert spec["state"]["fields"]["log"]["reducer"] == "append"
+
+
+def test_start_and_end_may_be_spelled_out() -> None:
+    """In a Literal, a list, an edge, a goto, a gate and an answer; they are recorded alike."""
+
+    def route(state: State) -> Literal["b", "END"]:
+        return "END"
+
+    graph = StateGraph(State)
+    graph.add_node("a", lambda s: Command(goto="END"), targets=["END"])
+    graph.add_node("b", nothing)
+    graph.add_edge("START", "a")
+    graph.add_conditional_edges("a", route)
+    graph.add_gate("q", after="b", checks=[lambda s: True], passed="END", failed="b")
+    run = graph.compile().run({})
+
+    assert [d.chosen for d in run.decisions] == [(END,), (END,)]
+    assert run.took("START", "a")
+    assert run.took("a", "END")
+
+
+def test_flows_of_a_graph_share_its_memory() -> None:
+    """A node is mended in its cell, the graph compiled again, and the failed run goes on."""
+    graph = line()
+    broken = [True]
+
+    def fails(state: State) -> None:
+        if broken:
+            raise RuntimeError("not yet")
+
+    graph.remove_node("b")
+    graph.add_node("b", fails)
+    graph.add_edge("a", "b")
+    graph.add_edge("b", END)
+    with pytest.raises(RunFailedError):
+        graph.compile().run({}, run_id="r")
+    broken.clear()
+
+    assert graph.compile().resume("r").path == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: StateGraph(State()),
+        lambda: StateGraph(State, name=5),
+        lambda: line().compile(3),
+        lambda: line().compile(limits=5),
+        lambda: line().compile(check="mutations"),
+        lambda: line().compile().run({}, limits=5),
+        lambda: line().compile().run({}, run_id=7),
+        lambda: line().add_gate("q", after="b", checks="abc", passed=END, failed="a"),
+        lambda: line().add_gate("q", after="b", checks=[5], passed=END, failed="a"),
+    ],
+    ids=range(9),
+)
+def test_arguments_of_the_wrong_kind_are_refused(wrong: Any) -> None:
+    """Where they are written, with what to pass instead."""
+    with pytest.raises((DefinitionError, InputError)):
+        wrong()

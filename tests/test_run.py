@@ -28,6 +28,7 @@ from graphflow import (
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import RunExistsError, RunNotFoundError, StateError
+from graphflow.records import TaskRecord, wall_ms
 from graphflow.run import Usage
 
 
@@ -269,3 +270,15 @@ def test_a_long_run_is_read_back_at_every_step(store: Any) -> None:
     for step in (0, 1, 57, 123, 199, 200):
         state = again.state_at(step)
         assert (state.total, len(state.log), state.best) == (step, step, max(step - 1.0, 0.0))
+
+
+def test_bodies_side_by_side_count_once() -> None:
+    """A step takes as long as by the clock, not the sum of its bodies."""
+
+    def task(ix: int, second: int, ms: float) -> TaskRecord:
+        return TaskRecord(ix, str(ix), str(ix), None, f"2026-01-01T00:00:0{second}+00:00", ms)
+
+    assert wall_ms([task(0, 0, 3000), task(1, 1, 3000)]) == 4000
+    assert wall_ms([task(0, 0, 1000), task(1, 9, 1000)]) == 2000  # the second ran after a resume
+    assert wall_ms([task(0, 0, 5)]) == 5
+    assert wall_ms([]) == 0

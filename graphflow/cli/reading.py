@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, get_args
 
 import click
 
 from graphflow.cli.documents import header_document, whole_document
-from graphflow.cli.options import database_option, json_option, opened, place_of
+from graphflow.cli.options import TARGET, database_option, json_option, opened, place_of
 from graphflow.cli.output import Output
 from graphflow.cli.words import STYLES, details, run_list, steps_told
 from graphflow.records import RunStatus
@@ -72,3 +73,9 @@ def show(run: str, steps: bool, database: str, as_json: bool) -> None:
             out.say()
         for line in steps_told(found) if steps else details(found):
             out.say(line, bold=bool(line) and not line.startswith(" "))
+        if found.status not in {"done", "cancelled"}:
+            # What runs needs code, which a database never names
+            words = place_of(os.environ.get(TARGET, "TARGET")).command(
+                "resume", found.run_id, with_target=True
+            )
+            out.say(f"next: {words}", dim=True)

@@ -156,7 +156,7 @@ def resume(
                 headers = [header for header in reversed(found) if header.status in _OPEN]
             jobs = [_again(header, limit_steps, limit_visits) for header in headers]
             if run:
-                if headers[0].status == "done":
+                if headers[0].status == "done" and headers[0].graph == flow.name:
                     out.say("it was done before; nothing runs")
                 code = _do_one(out, flow, jobs[0], place)
             else:

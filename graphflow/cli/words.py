@@ -8,7 +8,7 @@ from typing import Any
 
 from graphflow.errors import RouterError, RunFailedError
 from graphflow.names import END, START
-from graphflow.records import AttemptRecord, DecisionRecord, RunHeader
+from graphflow.records import AttemptRecord, DecisionRecord, RunHeader, wall_ms
 from graphflow.render.wording import columns, cut, duration, number, one_line
 from graphflow.run import Run
 
@@ -142,7 +142,7 @@ def steps_told(run: Run[Any]) -> Iterator[str]:
     """Say of each step what ran, what it changed, and what was decided."""
     for step in run.steps:
         nodes = ", ".join(cut(task.key) for task in step.tasks) or "input"
-        took = sum(task.duration_ms for task in step.tasks)
+        took = wall_ms(step.tasks)
         yield f"step {step.step}  {nodes}" + (f"  {duration(took)}" if step.tasks else "")
         changed = run.diff(step.step)
         rows = [

@@ -9,7 +9,7 @@ from graphflow.definition import GateDef
 from graphflow.engine.mutation import Watch
 from graphflow.engine.position import Position
 from graphflow.errors import InvalidUpdateError, RouterError, did_you_mean
-from graphflow.names import END
+from graphflow.names import END, named
 from graphflow.plan import Plan, PlanNode, PlanRouter
 from graphflow.records import DecisionRecord, Evidence
 from graphflow.routing import Decision
@@ -88,13 +88,13 @@ def goto_of(
     """
     given = [goto] if isinstance(goto, str) or not isinstance(goto, Iterable) else list(goto)
     for name in given:
-        if not isinstance(name, str) or name not in node.targets:
+        if not isinstance(name, str) or named(name) not in node.targets:
             known = f" Declare it: add_node({node.name!r}, ..., targets=[...])."
             raise InvalidUpdateError(
                 f"Command(goto={name!r}) is not among the node's targets"
                 f" {list(node.targets)!r}.{did_you_mean(str(name), node.targets)}{known}"
             )
-    words, names = reason.strip() or _in_words(evidence), tuple(dict.fromkeys(given))
+    words, names = reason.strip() or _in_words(evidence), tuple(dict.fromkeys(map(named, given)))
     return DecisionRecord(
         node.name, node.name, node.targets, names, words, evidence=evidence, kind="goto"
     )
@@ -142,13 +142,17 @@ def _targets(plan: Plan, router: PlanRouter, goto: Any) -> tuple[tuple[str, ...]
         given.sort(key=lambda item: order.get(item, -1))
     names, words = [], []
     for item in given:
-        name = _lookup(router.answers, item)
+        name = named(item) if _is_spelled_out(router, item) else _lookup(router.answers, item)
         if not isinstance(name, str) or name not in router.targets:
             raise _undeclared(plan, router, item)
         names.append(name)
         words.append(str(item))
     word = ", ".join(words) if router.answers is not None else None
     return tuple(dict.fromkeys(names)), word
+
+
+def _is_spelled_out(router: PlanRouter, item: Any) -> bool:
+    return router.answers is None and isinstance(item, str)
 
 
 def _lookup(answers: Mapping[Any, str] | None, item: Any) -> Any:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from graphflow.names import START
-from graphflow.records import DecisionRecord, RunRecords, StepRecord, TaskRecord
+from graphflow.records import DecisionRecord, RunRecords, StepRecord, TaskRecord, wall_ms
 from graphflow.render.history import node_of, tally
 from graphflow.render.nodes import label_of
 from graphflow.render.parts import PictureNode, PictureStep, Taken
@@ -70,7 +70,7 @@ def _take(label: str, why: DecisionRecord | None, target: str = "") -> Taken:
 def _words(tasks: Sequence[TaskRecord], tokens: int) -> str:
     if not tasks:
         return ""
-    words = tally(sum(task.duration_ms for task in tasks), tokens)
+    words = tally(wall_ms(tasks), tokens)
     if len(tasks) > 1:
         words = f"{len(tasks)} tasks · {words}"
     retries = sum(max(0, task.attempts - 1) for task in tasks)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphflow.names import END, START
-from graphflow.records import DecisionRecord, RunRecords
+from graphflow.records import DecisionRecord, RunRecords, wall_ms
 from graphflow.render import ranks
 from graphflow.render.history import tally
 from graphflow.render.nodes import label_of, nodes_of
@@ -118,7 +118,9 @@ def _summary(records: RunRecords, nodes: Sequence[PictureNode]) -> str:
     steps = max(0, len(records.steps) - 1)
     parts = [header.status + _where(header.reason or "", nodes)]
     parts.append(counted(steps, "step"))
-    parts.append(tally(sum(n.duration_ms for n in nodes), sum(n.tokens for n in nodes)))
+    parts.append(
+        tally(sum(wall_ms(step.tasks) for step in records.steps), sum(n.tokens for n in nodes))
+    )
     retries = sum(n.retries for n in nodes)
     if retries:
         parts.append(counted(retries, "retry"))

@@ -82,6 +82,16 @@ def test_show_tells_failed_attempts(call, three):
     assert "| ValueError: no such thing" in told
 
 
+def test_show_says_how_to_go_on(call, three, monkeypatch):
+    """An open run's last line is the command that resumes it; a done run has none."""
+    told = call("show", "run-fail", "--db", "a.db").stdout
+    assert told.splitlines()[-1] == "next: graphflow resume TARGET run-fail --db a.db"
+    monkeypatch.setenv("GRAPHFLOW_TARGET", "toy.py:graph")
+    told = call("show", "run-fail", "--db", "a.db").stdout
+    assert told.splitlines()[-1] == "next: graphflow resume run-fail --db a.db"
+    assert "next:" not in call("show", "run-hi", "--db", "a.db").stdout
+
+
 def test_show_as_json_holds_everything(three, document):
     """`show --json` holds steps, decisions, evidence, attempts, limits, input and state."""
     found = document("show", "run-hi", "--db", "a.db")
