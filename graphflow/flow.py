@@ -24,7 +24,7 @@ from graphflow.errors import (
 from graphflow.opening import Opened, Opener
 from graphflow.plan import Plan
 from graphflow.policy import Limits
-from graphflow.records import Ending, RunStatus
+from graphflow.records import Ending, RunRecords, RunStatus
 from graphflow.run import Run, Seen
 from graphflow.state.schema import StateSchema
 
@@ -223,9 +223,7 @@ class Flow(Generic[S]):
             RunNotFoundError: There is no such run.
         """
         whole = self.store.find(run_id)
-        run = Run(self.store, whole, self._schema, tail=self.store.load(whole, tail=True))
-        self._runs.add(run)
-        return run
+        return self._read(self.store.load(whole, tail=True))
 
     def runs(self, *, status: RunStatus | None = None, limit: int | None = None) -> list[Run[S]]:
         """List the runs of this graph, newest first."""
@@ -288,13 +286,13 @@ class Flow(Generic[S]):
         return self._opener.take(run_id, limits)
 
     def _advance(self, opened: Opened, *, commits: int | None = None) -> _Ended[S]:
-        if opened.over:
-            return self.get(opened.session.header.run_id), None
+        if opened.over is not None:
+            return self._read(opened.over), None
         return self._ended(opened, drive(self._opener.steps(opened, commits), opened.session))
 
     async def _aadvance(self, opened: Opened) -> _Ended[S]:
-        if opened.over:
-            return self.get(opened.session.header.run_id), None
+        if opened.over is not None:
+            return self._read(opened.over), None
         steps = self._opener.steps(opened, None)
         return self._ended(opened, await adrive(steps, opened.session))
 
@@ -328,6 +326,11 @@ class Flow(Generic[S]):
             f" flow.resume({run.run_id!r})",
             run,
         ) from (errors[0] if len(errors) == 1 else ExceptionGroup("the nodes that failed", errors))
+
+    def _read(self, tail: RunRecords) -> Run[S]:
+        run = Run(self.store, tail.header.run_id, self._schema, tail=tail)
+        self._runs.add(run)
+        return run
 
     def _refuse_stale(self) -> None:
         if not self._is_current():

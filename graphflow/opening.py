@@ -35,8 +35,8 @@ class Opened:
     session: Session
     position: Position
     limits: Limits
-    over: bool = False
-    """It is done or cancelled: there is nothing to advance."""
+    over: RunRecords | None = None
+    """The end of its records, when it is done or cancelled: there is nothing to advance."""
 
 
 class Opener:
@@ -119,7 +119,7 @@ class Opener:
         bounds = limits or Limits(**json.loads(records.header.limits_json))
         if records.header.status in {"done", "cancelled"}:
             session = Session(self._store, records.header, self._client)
-            return Opened(session, Position(records.header.step, {}), bounds, over=True)
+            return Opened(session, Position(records.header.step, {}), bounds, over=records)
         restore(self._plan, records)
         session = Session(self._store, records.header, self._client)
         # Read again under the lease: until it was taken, another process may have gone on.
