@@ -138,8 +138,8 @@ TEMPLATES = {
 
 def topic_prompt(state: Ticket) -> str:
     """Show the similar tickets with their topics, the nearest last, and ask for this one's."""
-    shots = [f"Ticket: {short(s.text, 70)}\nTopic: {s.topic}\n" for s in reversed(state.similar)]
-    return "\n".join([*shots, f"Ticket: {short(state.text, 180)}\nTopic:"])
+    shots = [f"Ticket: {short(s.text, 60)}\nTopic: {s.topic}\n" for s in reversed(state.similar)]
+    return "\n".join([*shots, f"Ticket: {short(state.text, 120)}\nTopic:"])
 
 
 def reply_prompt(state: Ticket) -> list[dict[str, str]]:
@@ -147,9 +147,9 @@ def reply_prompt(state: Ticket) -> list[dict[str, str]]:
     nearest = next(solved for solved in state.similar if solved.topic == state.topic)
     return [
         {"role": "system", "content": SUPPORT},
-        {"role": "user", "content": short(nearest.text, 70)},
+        {"role": "user", "content": short(nearest.text, 60)},
         {"role": "assistant", "content": nearest.reply},
-        {"role": "user", "content": again(state.feedback) + short(state.text, 180)},
+        {"role": "user", "content": again(state.feedback) + short(state.text, 120)},
     ]
 
 
