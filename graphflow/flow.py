@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from pydantic import BaseModel
-
+from graphflow.asked import Asked
+from graphflow.batching import abatch, batch, check_ids
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.definition import Definition
-from graphflow.drive import adrive, drive
-from graphflow.engine.core import Outcome
-from graphflow.engine.tasks import text_of
-from graphflow.errors import (
-    DefinitionError,
-    GraphflowError,
-    InputError,
-    RunFailedError,
-)
-from graphflow.opening import Opened, Opener
+from graphflow.errors import DefinitionError, InputError
+from graphflow.opening import Opened, Opener, Settings
 from graphflow.plan import Plan
-from graphflow.policy import Limits
-from graphflow.records import Ending, RunRecords, RunStatus
-from graphflow.run import Run, Seen
-from graphflow.state.schema import StateSchema
+from graphflow.policy import Budget, Limits
+from graphflow.records import RunStatus
+from graphflow.run import Run
+from graphflow.runner import Runner
+from graphflow.state.schema import S, StateSchema
+from graphflow.waking import Wakes, check_bounds
 
 if TYPE_CHECKING:
+    from graphflow.channel import Channel
     from graphflow.checkpoint.protocol import Checkpointer
+    from graphflow.events import Event
     from graphflow.llm.client import ChatClient
     from graphflow.render.show import Drawing
 
 __all__ = ["Flow"]
 
-S = TypeVar("S", bound=BaseModel)
 Input: TypeAlias = Mapping[str, Any]
-_Ended: TypeAlias = tuple[Run[S], Outcome | None]
 
 
-class Flow(Generic[S]):
+class Flow(Wakes[S]):
     """A compiled graph. Made by `StateGraph.compile`.
 
     ``run`` and its kin work in a script, in a notebook's running event loop, and beside
@@ -60,29 +53,36 @@ class Flow(Generic[S]):
         *,
         limits: Limits,
         llm: ChatClient | None,
+        budget: Budget | None = None,
+        deps: Any = None,
+        pause_before: Sequence[str] = (),
+        pause_after: Sequence[str] = (),
         check: str | None = None,
         is_current: Callable[[], bool] = lambda: True,
     ) -> None:
-        if not isinstance(limits, Limits):
-            raise DefinitionError(f"limits={limits!r}: pass Limits(steps=..., visits=...)")
+        check_bounds("compile", limits, budget)
         self.definition, self._is_current = definition, is_current
         self._schema: StateSchema[S] = StateSchema(definition.state)
-        self._plan = Plan(definition, self._schema, watches=check == "mutation")
-        self.store = _store_of(checkpointer)
-        self.limits, self._llm = limits, llm
-        self._runs: WeakSet[Run[S]] = WeakSet()
-        self._opener = Opener(self._plan, self.store, lambda: self._client)
+        plan = Plan(definition, self._schema, watches=check == "mutation")
+        self.store, self.limits, self._llm = _store_of(checkpointer), limits, llm
+        pauses = frozenset(pause_before), frozenset(pause_after)
+        settings = Settings(lambda: self._client, limits, budget, deps, *pauses)
+        self._opener = Opener(plan, self.store, settings)
+        self._opener.before_take = self._answer_overdue
+        self._plan, self._runner = plan, Runner(plan.name, self.store, self._schema)
 
     @property
     def name(self) -> str:
         """The graph's name."""
-        return self._plan.name
+        return self.definition.name
 
     def run(
         self,
         input: S | Input,
         *,
         run_id: str | None = None,
+        deps: Any = None,
+        budget: Budget | None = None,
         limits: Limits | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Run[S]:
@@ -92,6 +92,8 @@ class Flow(Generic[S]):
             input: The state's fields, as a dict or as an instance.
             run_id: An id of your own. When a run has it already and began with the same input,
                 it is continued, or returned when it is over.
+            deps: What `ctx.deps` gives: an object, or a function that makes it.
+            budget: What this run may use.
             limits: Bounds of this run.
             tags: Words to find the run by.
 
@@ -100,51 +102,81 @@ class Flow(Generic[S]):
             RunExistsError: The run id belongs to a run with another input.
             RunFailedError: A node failed; its own error is the cause. `.run` can be resumed.
         """
-        return self._raise_if_failed(*self._advance(self._begin(input, run_id, limits, tags)))
+        asked = Asked(limits, budget, deps, tags=tags)
+        return self._runner.raise_if_failed(
+            *self._runner.advance(self._begin(input, run_id, asked))
+        )
 
     async def arun(
         self,
         input: S | Input,
         *,
         run_id: str | None = None,
+        deps: Any = None,
+        budget: Budget | None = None,
         limits: Limits | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Run[S]:
         """Do as `run` does, in the running event loop."""
-        begun = self._begin(input, run_id, limits, tags)
-        return self._raise_if_failed(*await self._aadvance(begun))
+        opened = self._begin(input, run_id, Asked(limits, budget, deps, tags=tags))
+        return self._runner.raise_if_failed(*await self._runner.aadvance(opened))
 
-    def resume(self, run_id: str, *, limits: Limits | None = None) -> Run[S]:
-        """Go on with a run from its last committed step.
+    def stream(
+        self,
+        input: S | Input | None = None,
+        *,
+        run_id: str | None = None,
+        deps: Any = None,
+        budget: Budget | None = None,
+        limits: Limits | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Iterator[Event]:
+        """Run the graph, and give what happens while it happens.
+
+        The run waits for a slow reader. Leaving the loop early interrupts the run, as Ctrl-C does:
+        it is paused, and can be resumed. A run that fails raises nothing here: its last event says
+        so.
 
         Args:
-            run_id: Its id, or a beginning that only its id has.
-            limits: New bounds, from now on those of the run.
+            input: The state's fields; None to go on with the run `run_id`.
+            run_id: As for `run`; without an input, the run to go on with.
+            deps: As for `run`.
+            budget: As for `run`.
+            limits: As for `run`.
+            tags: As for `run`.
 
-        Raises:
-            RunNotFoundError: There is no such run.
-            RunBusyError: Another process is advancing it.
-            GraphChangedError: It cannot go on with this graph.
-            RunFailedError: A node failed again.
+        Returns:
+            An iterator of events; the run begins with its first `next`.
         """
-        return self._raise_if_failed(*self._advance(self._take(run_id, limits)))
+        from graphflow.streaming import stream
 
-    async def aresume(self, run_id: str, *, limits: Limits | None = None) -> Run[S]:
-        """Do as `resume` does, in the running event loop."""
-        return self._raise_if_failed(*await self._aadvance(self._take(run_id, limits)))
+        def open_run(channel: Channel) -> Opened:
+            return self._stream_of(input, run_id, Asked(limits, budget, deps, channel, tags=tags))
 
-    def start(self, input: S | Input, *, run_id: str | None = None) -> Run[S]:
+        return stream(open_run, self._runner)
+
+    def astream(
+        self,
+        input: S | Input | None = None,
+        *,
+        run_id: str | None = None,
+        deps: Any = None,
+        budget: Budget | None = None,
+        limits: Limits | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Event]:
+        """Do as `stream` does, in the running event loop."""
+        from graphflow.streaming import astream
+
+        def open_run(channel: Channel) -> Opened:
+            return self._stream_of(input, run_id, Asked(limits, budget, deps, channel, tags=tags))
+
+        return astream(open_run, self._runner)
+
+    def start(self, input: S | Input, *, run_id: str | None = None, deps: Any = None) -> Run[S]:
         """Commit a run's input (step 0) and let go of it; `advance` or `resume` runs it."""
-        run, _ = self._advance(self._begin(input, run_id, None, None), commits=1)
+        run, _ = self._runner.advance(self._begin(input, run_id, Asked(deps=deps, commits=1)))
         return run
-
-    def advance(self, run_id: str, *, steps: int) -> Run[S]:
-        """Run at most so many steps of a run, and let go of it.
-
-        Raises:
-            RunFailedError: A node failed.
-        """
-        return self._raise_if_failed(*self._advance(self._take(run_id, None), commits=steps))
 
     def batch(
         self,
@@ -153,6 +185,8 @@ class Flow(Generic[S]):
         run_ids: Sequence[str] | None = None,
         concurrency: int = 1,
         on_run: Callable[[int, Run[S]], None] | None = None,
+        deps: Any = None,
+        budget: Budget | None = None,
     ) -> list[Run[S]]:
         """Run the graph on each input; failed runs are returned like the others.
 
@@ -161,6 +195,8 @@ class Flow(Generic[S]):
             run_ids: Their ids: those that exist are continued, or returned when they are over.
             concurrency: How many run at once.
             on_run: Called with the input's place and its run as each one ends.
+            deps: As for `run`, for each run.
+            budget: As for `run`, of each run.
 
         Returns:
             The runs in the order of the inputs.
@@ -170,25 +206,24 @@ class Flow(Generic[S]):
             ExceptionGroup: Of some inputs no run came (busy, another input under its id, a
                 failing router of START); the others have run.
         """
-        for given in inputs:
-            self._schema.initial(given)
+        self._check_all(inputs, run_ids)
+        asked, begun = Asked(budget=budget, deps=deps), set[Opened]()
 
-        def one(place: int) -> Run[S] | GraphflowError:
+        def one(place: int) -> Run[S]:
+            opened = self._begin(inputs[place], run_ids[place] if run_ids else None, asked)
+            begun.add(opened)
             try:
-                begun = self._begin(inputs[place], run_ids[place] if run_ids else None, None, None)
-                run, _ = self._advance(begun)
-            except GraphflowError as error:  # no run came of this one; the others go on
-                return error
-            if on_run is not None:
-                on_run(place, run)
-            return run
+                return self._runner.advance(opened)[0]
+            finally:
+                begun.discard(opened)
 
-        if concurrency == 1:
-            return _all_runs([one(place) for place in range(len(inputs))])
-        from concurrent.futures import ThreadPoolExecutor
+        def interrupt_all() -> None:
+            for opened in list(begun):
+                opened.session.shared.interrupt()
 
-        with ThreadPoolExecutor(concurrency) as pool:
-            return _all_runs(list(pool.map(one, range(len(inputs)))))
+        return batch(
+            len(inputs), one, concurrency=concurrency, on_run=on_run, interrupt_all=interrupt_all
+        )
 
     async def abatch(
         self,
@@ -196,34 +231,18 @@ class Flow(Generic[S]):
         *,
         run_ids: Sequence[str] | None = None,
         concurrency: int = 1000,
+        deps: Any = None,
+        budget: Budget | None = None,
     ) -> list[Run[S]]:
-        """Do as `batch` does, in the running event loop."""
-        import asyncio
+        """Do as `batch` does, in the running event loop: thousands of runs at once."""
+        self._check_all(inputs, run_ids)
+        asked = Asked(budget=budget, deps=deps)
 
-        gate = asyncio.Semaphore(concurrency)
+        async def one(place: int) -> Run[S]:
+            run_id = run_ids[place] if run_ids else None
+            return (await self._runner.aadvance(self._begin(inputs[place], run_id, asked)))[0]
 
-        async def one(place: int) -> Run[S] | GraphflowError:
-            async with gate:
-                try:
-                    run_id = run_ids[place] if run_ids else None
-                    begun = self._begin(inputs[place], run_id, None, None)
-                    return (await self._aadvance(begun))[0]
-                except GraphflowError as error:  # no run came of this one; the others go on
-                    return error
-
-        return _all_runs(await asyncio.gather(*(one(place) for place in range(len(inputs)))))
-
-    def get(self, run_id: str) -> Run[S]:
-        """Read a run, of any process.
-
-        Args:
-            run_id: Its id, or a beginning that only its id has.
-
-        Raises:
-            RunNotFoundError: There is no such run.
-        """
-        whole = self.store.find(run_id)
-        return self._read(self.store.load(whole, tail=True))
+        return await abatch(len(inputs), one, concurrency=concurrency)
 
     def runs(self, *, status: RunStatus | None = None, limit: int | None = None) -> list[Run[S]]:
         """List the runs of this graph, newest first."""
@@ -241,8 +260,7 @@ class Flow(Generic[S]):
 
         The runs that were returned and are still at hand can be read on.
         """
-        for run in list(self._runs):
-            _ = run.records
+        self._runner.read_all()
         self.store.close()
         own = self.__dict__.get("_client")
         if own is not None and own is not self._llm:
@@ -266,71 +284,24 @@ class Flow(Generic[S]):
 
         return self._llm or ChatClient.from_environment()
 
-    def _begin(
-        self,
-        given: S | Input,
-        run_id: str | None,
-        limits: Limits | None,
-        tags: Mapping[str, str] | None,
-    ) -> Opened:
+    def _check_all(self, inputs: Sequence[S | Input], run_ids: Sequence[str] | None) -> None:
+        for given in inputs:
+            self._schema.initial(given)
+        check_ids(run_ids, len(inputs))
+
+    def _begin(self, given: S | Input, run_id: str | None, asked: Asked) -> Opened:
         self._refuse_stale()
-        if not isinstance(limits, Limits | None) or not isinstance(run_id, str | None):
-            raise InputError(
-                f"run(run_id={run_id!r}, limits={limits!r}): a run id is a str, limits are"
-                " Limits(steps=..., visits=...)"
-            )
-        return self._opener.begin(given, limits, self.limits, run_id=run_id, tags=tags)
+        check_bounds("run", asked.limits, asked.budget)
+        if not isinstance(run_id, str | None) or "/" in (run_id or ""):
+            raise InputError(f"run(run_id={run_id!r}): a run id is a str without '/'")
+        return self._opener.begin(given, asked, run_id=run_id)
 
-    def _take(self, run_id: str, limits: Limits | None) -> Opened:
-        self._refuse_stale()
-        return self._opener.take(run_id, limits)
-
-    def _advance(self, opened: Opened, *, commits: int | None = None) -> _Ended[S]:
-        if opened.over is not None:
-            return self._read(opened.over), None
-        return self._ended(opened, drive(self._opener.steps(opened, commits), opened.session))
-
-    async def _aadvance(self, opened: Opened) -> _Ended[S]:
-        if opened.over is not None:
-            return self._read(opened.over), None
-        steps = self._opener.steps(opened, None)
-        return self._ended(opened, await adrive(steps, opened.session))
-
-    def _ended(self, opened: Opened, outcome: Outcome) -> _Ended[S]:
-        session, position = opened.session, opened.position
-        if outcome.ending is None:
-            session.release()
-        elif position.step < 0:  # a router of START failed: no run has begun
-            raise outcome.errors[""]
-        run = Run(
-            self.store,
-            session.header.run_id,
-            self._schema,
-            seen=Seen(position.step, position.values, outcome.ending or Ending("running")),
-        )
-        self._runs.add(run)
-        return run, outcome
-
-    def _raise_if_failed(self, run: Run[S], outcome: Outcome | None) -> Run[S]:
-        if outcome is None or not outcome.errors:
-            return run
-        errors = list(outcome.errors.values())
-        words = "; ".join(
-            f"{task}{': ' if task else ''}{type(error).__name__}: {text_of(error)}"
-            for task, error in outcome.errors.items()
-        )
-        stop = "" if words.endswith((".", "?", "!")) else "."
-        raise RunFailedError(
-            f"run {run.run_id} of graph {self.name!r} failed in step {len(run.steps)}:"
-            f" {words}{stop} Everything up to step {len(run.steps) - 1} is stored; mend it, then"
-            f" flow.resume({run.run_id!r})",
-            run,
-        ) from (errors[0] if len(errors) == 1 else ExceptionGroup("the nodes that failed", errors))
-
-    def _read(self, tail: RunRecords) -> Run[S]:
-        run = Run(self.store, tail.header.run_id, self._schema, tail=tail)
-        self._runs.add(run)
-        return run
+    def _stream_of(self, given: S | Input | None, run_id: str | None, asked: Asked) -> Opened:
+        if given is not None:
+            return self._begin(given, run_id, asked)
+        if run_id is None:
+            raise InputError("stream(): pass an input, or the run_id of a run to go on with")
+        return self._take(run_id, asked)
 
     def _refuse_stale(self) -> None:
         if not self._is_current():
@@ -338,18 +309,6 @@ class Flow(Generic[S]):
                 f"graph {self.name!r} was changed after this flow was compiled; compile it again:"
                 " flow = graph.compile(...)"
             )
-
-
-def _all_runs(found: Sequence[Run[S] | GraphflowError]) -> list[Run[S]]:
-    """Give the runs of a batch.
-
-    Raises:
-        ExceptionGroup: Of some inputs no run came; the runs of the others are stored.
-    """
-    errors = [item for item in found if isinstance(item, GraphflowError)]
-    if errors:
-        raise ExceptionGroup("inputs of the batch that no run came of", errors)
-    return [item for item in found if isinstance(item, Run)]
 
 
 def _store_of(checkpointer: str | PathLike[str] | Checkpointer | None) -> Checkpointer:

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    Generic,
-    Literal,
-    ParamSpec,
-    TypeAlias,
-    TypeVar,
-    overload,
-)
-
-from pydantic import BaseModel
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from graphflow.cells import Cells
-from graphflow.definition import Definition, EdgeDef, GateDef, NodeDef, RouterDef
+from graphflow.definition import Definition, EdgeDef, RouterDef
 from graphflow.errors import DefinitionError, InvalidGraphError, did_you_mean
-from graphflow.names import END, START, named
-from graphflow.policy import Limits
-from graphflow.routing import Command
-from graphflow.signatures import (
-    checked_function,
-    checked_names,
-    declared_targets,
-    is_async,
-    takes_context,
-)
-from graphflow.state.update import Update
+from graphflow.names import named
+from graphflow.node_rules import checked_rules
+from graphflow.nodes import Nodes
+from graphflow.policy import Budget, Defaults, Limits
+from graphflow.routing import Route
+from graphflow.signatures import checked_function, checked_names, declared_targets, is_async
+from graphflow.state.schema import S
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -43,15 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["StateGraph"]
 
-S = TypeVar("S", bound=BaseModel)
-P = ParamSpec("P")
-
-NodeResult: TypeAlias = Update | Command | Awaitable[Update] | Awaitable[Command]
-RN = TypeVar("RN", bound=NodeResult)
-RR = TypeVar("RR")
+A = TypeVar("A")
+RR = TypeVar("RR", bound=Route[str])
 
 
-class StateGraph(Generic[S]):
+class StateGraph(Nodes[S]):
     """A graph of nodes over one typed state.
 
     In a notebook, running a cell again replaces the nodes, edges and routers that it set before;
@@ -61,85 +41,38 @@ class StateGraph(Generic[S]):
         state: The state: any pydantic model.
         name: The graph's name, as runs are stored under it; by default the state's.
         version: Raise it when stored runs of the old version should not go on with the new one.
+        deps: The type of `ctx.deps`: what the nodes are given beside the state. It is given to
+            `run` or `compile`, and never stored.
+        defaults: What holds for each node that does not say otherwise.
 
     Raises:
         DefinitionError: The state is no class, or the name no str.
     """
 
-    def __init__(self, state: type[S], *, name: str | None = None, version: int = 1) -> None:
+    def __init__(
+        self,
+        state: type[S],
+        *,
+        name: str | None = None,
+        version: int = 1,
+        deps: Any = None,
+        defaults: Defaults | None = None,
+    ) -> None:
         if not isinstance(state, type) or not isinstance(name, str | None):
             raise DefinitionError(
                 f"StateGraph({state!r}, name={name!r}): pass the state's class, and a str as name"
             )
+        if not isinstance(defaults, Defaults | None):
+            raise DefinitionError(f"defaults={defaults!r}: pass Defaults(retry=..., timeout=...)")
+        if defaults is not None:
+            words = ("retry", "timeout", "escalate", "breaker", "budget")
+            checked_rules("(each, by defaults=)", {w: getattr(defaults, w) for w in words})
         self._definition = Definition(name or state.__name__, state, version)
+        self._definition.deps = deps
+        self._definition.defaults = defaults or Defaults()
         self._cells = Cells()
         self._memory: Checkpointer | None = None
         self.edits = 0
-
-    @property
-    def name(self) -> str:
-        """The graph's name."""
-        return self._definition.name
-
-    @property
-    def definition(self) -> Definition:
-        """The graph as data; change it through the methods only."""
-        if self._cells.sweep(self._definition):
-            self.edits += 1
-        return self._definition
-
-    def add_node(
-        self,
-        name: str,
-        fn: Callable[..., NodeResult],
-        *,
-        defer: bool = False,
-        targets: Sequence[str] = (),
-    ) -> None:
-        """Add a node, or replace it.
-
-        Args:
-            name: Its name.
-            fn: ``fn(state)`` or ``fn(state, ctx)``, plain or async; returns an update: a dict of
-                the fields it changes, None, or a Command.
-            defer: Make it a join: it runs once, when no live task can reach it in this round.
-            targets: Where its ``Command(goto=)`` may lead.
-
-        Raises:
-            DefinitionError: The name is taken (outside a notebook), or is no name.
-        """
-        checked_function(f"node {name!r}", fn)
-        node = NodeDef(
-            self._new_name(name),
-            fn,
-            defer=defer,
-            targets=checked_names(f"node {name!r}: targets", targets),
-            is_async=is_async(fn),
-            takes_context=takes_context(fn),
-        )
-        self._set_node(node)
-
-    @overload
-    def node(self, fn: Callable[Concatenate[S, P], RN], /) -> Callable[Concatenate[S, P], RN]: ...
-    @overload
-    def node(
-        self, *, name: str | None = None, defer: bool = False, targets: Sequence[str] = ()
-    ) -> Callable[[Callable[Concatenate[S, P], RN]], Callable[Concatenate[S, P], RN]]: ...
-    def node(
-        self,
-        fn: Callable[..., Any] | None = None,
-        *,
-        name: str | None = None,
-        defer: bool = False,
-        targets: Sequence[str] = (),
-    ) -> Any:
-        """Add the decorated function as a node: ``@graph.node`` or ``@graph.node(name=...)``."""
-
-        def add(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.add_node(name or function.__name__, function, defer=defer, targets=targets)
-            return function
-
-        return add if fn is None else add(fn)
 
     def add_edge(self, source: str | Sequence[str], target: str) -> None:
         """Add a fixed arrow; with a list of sources the target becomes a join.
@@ -163,6 +96,24 @@ class StateGraph(Generic[S]):
                 self._definition.edges.append(edge)
         self.edits += 1
 
+    @overload
+    def add_conditional_edges(
+        self,
+        source: str,
+        router: Callable[[S], Route[str]],
+        targets: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def add_conditional_edges(
+        self,
+        source: str,
+        router: Callable[[S], Any],
+        targets: Mapping[Any, str],
+        *,
+        name: str | None = None,
+    ) -> None: ...
     def add_conditional_edges(
         self,
         source: str,
@@ -215,89 +166,28 @@ class StateGraph(Generic[S]):
             routers.append(routed)
         self.edits += 1
 
+    @overload
+    def decision(
+        self, source: str, targets: Sequence[str] | None = None, *, name: str | None = None
+    ) -> Callable[[Callable[[S], RR]], Callable[[S], RR]]: ...
+    @overload
+    def decision(
+        self, source: str, targets: Mapping[Any, str], *, name: str | None = None
+    ) -> Callable[[Callable[[S], A]], Callable[[S], A]]: ...
     def decision(
         self,
         source: str,
-        targets: Sequence[str] | Mapping[Any, str] | None = None,
+        targets: Any = None,
         *,
         name: str | None = None,
-    ) -> Callable[[Callable[[S], RR]], Callable[[S], RR]]:
+    ) -> Any:
         """Make the decorated function the router of a node: ``@graph.decision("classify")``."""
 
-        def add(router: Callable[[S], RR]) -> Callable[[S], RR]:
+        def add(router: Callable[[S], Any]) -> Callable[[S], Any]:
             self.add_conditional_edges(source, router, targets, name=name)
             return router
 
         return add
-
-    def add_gate(
-        self,
-        name: str,
-        *,
-        after: str | Sequence[str],
-        checks: Sequence[Callable[[S], bool | str]],
-        passed: str,
-        failed: str,
-        tries: int | None = None,
-        otherwise: str | None = None,
-        feedback: str | None = None,
-    ) -> None:
-        """Add a gate: the run goes on when all checks pass, else back with the reasons.
-
-        Args:
-            name: Its name.
-            after: The node that it checks, or several.
-            checks: Plain predicates of the state: True, or the reason why not.
-            passed: Where to go when all pass.
-            failed: Where to go when one does not.
-            tries: After so many failures in a row go to `otherwise`.
-            otherwise: Where to go then.
-            feedback: The field that gets the reasons: a list of str, or a str.
-
-        Raises:
-            DefinitionError: There are no checks, or `tries` is below 1.
-        """
-        if not checks or isinstance(checks, str):
-            raise DefinitionError(f"gate {name!r} checks nothing: pass checks=[...]")
-        for check in checks:
-            checked_function(f"gate {name!r}", check)
-            if is_async(check):
-                raise DefinitionError(
-                    f"gate {name!r}: a check is a plain function of the state; let a node await,"
-                    " and check what it wrote"
-                )
-        if tries is not None and tries < 1:
-            raise DefinitionError(f"gate {name!r}: tries={tries}; it must be at least 1")
-        info = self._definition.state.model_fields.get(feedback or "")  # type: ignore[attr-defined]  # a model
-        gate = GateDef(
-            tuple(checks),
-            named(passed),
-            named(failed),
-            otherwise and named(otherwise),
-            tries,
-            feedback,
-            as_text=info is not None and info.annotation in {str, str | None},
-        )
-        ways = tuple(dict.fromkeys(gate.answers().values()))
-        self._set_node(
-            NodeDef(self._new_name(name), gate.failures, "gate", targets=ways, gate=gate)
-        )
-        for source in (after,) if isinstance(after, str) else after:
-            self.add_edge(source, name)
-
-    def remove_node(self, name: str) -> None:
-        """Remove a node with the arrows and routers that leave it, and the edges to it.
-
-        Raises:
-            DefinitionError: There is no such node.
-        """
-        graph = self._definition
-        if name not in graph.nodes:
-            raise DefinitionError(
-                f"graph {self.name!r} has no node {name!r}.{did_you_mean(name, graph.nodes)}"
-            )
-        graph.remove(name)
-        self.edits += 1
 
     def remove_edge(self, source: str, target: str) -> None:
         """Remove a fixed arrow.
@@ -323,8 +213,12 @@ class StateGraph(Generic[S]):
         checkpointer: str | PathLike[str] | Checkpointer | None = None,
         *,
         limits: Limits | None = None,
+        budget: Budget | None = None,
+        deps: Any = None,
         llm: ChatClient | None = None,
         check: Literal["mutation"] | None = None,
+        pause_before: Sequence[str] = (),
+        pause_after: Sequence[str] = (),
     ) -> Flow[S]:
         """Check the graph and make it ready to run.
 
@@ -332,9 +226,13 @@ class StateGraph(Generic[S]):
             checkpointer: A path of a SQLite file, a Checkpointer, or nothing: records in memory,
                 the same for each flow of this graph, so that a run goes on after a change.
             limits: The bounds of each run: by default 100 steps, 25 visits of a node.
+            budget: What each run may use.
+            deps: What `ctx.deps` gives: an object, or a function that makes it.
             llm: The chat client of `ctx.llm`; by default the one of the environment.
             check: "mutation" also finds nodes and routers that change the state in place, such as
                 ``state.items.append(1)``; costs an encoding of the whole state per step.
+            pause_before: Nodes before which each run pauses; `resume` goes on.
+            pause_after: Nodes after which it does. Those of a subgraph: ``"sub/draft"``.
 
         Raises:
             DefinitionError: An argument is of the wrong kind.
@@ -351,15 +249,25 @@ class StateGraph(Generic[S]):
             raise InvalidGraphError(
                 f"graph {self.name!r} has {len(errors)} problem(s):{lines}", problems
             )
+        self._check_pauses(pause_before, pause_after)
         compiled = self.edits
         return Flow(
             self.definition.copy(),
             self._in_memory() if checkpointer is None else checkpointer,
             limits=limits or Limits(),
+            budget=budget,
+            deps=deps,
             llm=llm,
+            pause_before=pause_before,
+            pause_after=pause_after,
             check=check,
             is_current=lambda: self.definition is not None and self.edits == compiled,
         )
+
+    def _check_pauses(self, *given: Sequence[str]) -> None:
+        for names in given:
+            for name in checked_names("pause_before, pause_after", names):
+                _find_node(self.definition, name)
 
     def _in_memory(self) -> Checkpointer:
         from graphflow.checkpoint.memory import MemoryCheckpointer
@@ -382,18 +290,19 @@ class StateGraph(Generic[S]):
         arrows = len(graph.edges) + len(graph.routers)
         return f"<StateGraph {self.name!r}: {len(graph.nodes)} nodes, {arrows} edges and routers>"
 
-    def _new_name(self, name: str) -> str:
-        if not isinstance(name, str) or not name.strip() or name in {START, END, "START", "END"}:
-            raise DefinitionError(f"{name!r} cannot be the name of a node")
-        replaces = self._cells.interactive() and not self._cells.is_set_now(("node", name))
-        if name in self._definition.nodes and not replaces:
-            raise DefinitionError(
-                f"graph {self.name!r} has a node {name!r} already; choose another name, or"
-                f" graph.remove_node({name!r}) first"
-            )
-        return name
 
-    def _set_node(self, node: NodeDef) -> None:
-        self._cells.claim(("node", node.name))
-        self._definition.nodes[node.name] = node
-        self.edits += 1
+def _find_node(graph: Definition, path: str) -> None:
+    """Check that there is a node by this name, `sub/draft` of a subgraph.
+
+    Raises:
+        DefinitionError: There is none.
+    """
+    name, slash, rest = path.partition("/")
+    node = graph.nodes.get(name)
+    if node is None or (slash and (node.child is None or not rest)):
+        raise DefinitionError(
+            f"graph {graph.name!r} has no node {path!r} to pause at."
+            f"{did_you_mean(name, graph.nodes)}"
+        )
+    if rest and node.child is not None:
+        _find_node(node.child.graph, rest)

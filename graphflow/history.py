@@ -55,9 +55,13 @@ def count(counters: Counters, step: StepRecord) -> None:
     """Count a step's visits and tries in; step 0 counts nothing."""
     if step.step == 0:
         return
+    if step.heard:
+        counters.since = 0
+        counters.visits.clear()
     counters.since += 1
+    visits = counters.visits
     for name in {task.node for task in step.tasks}:
-        counters.visits[name] = counters.visits.get(name, 0) + 1
+        visits[name] = visits.get(name, 0) + 1
     for decision in step.decisions:
         if decision.kind == "gate":
             failed = decision.answer == "failed"

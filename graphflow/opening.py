@@ -1,42 +1,96 @@
-"""Opens runs: a new one from an input, a stored one from its records."""
+"""Opens runs: a new one from an input, a stored one from its records, a fork, a child."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from graphflow.asked import Asked, budget_json, budget_of, tags_json
 from graphflow.checkpoint.owner import this_process
 from graphflow.clock import now
 from graphflow.definition import canonical
-from graphflow.engine.core import Steps, advance
+from graphflow.deps import Deps
+from graphflow.engine.core import Bounds, Forked, advance
+from graphflow.engine.effects import Outcome, Steps
 from graphflow.engine.position import Position, restore
-from graphflow.errors import RunExistsError, RunNotFoundError
+from graphflow.engine.tasks import Task
+from graphflow.errors import InputError, RunExistsError, RunNotFoundError
+from graphflow.forking import Prepared
+from graphflow.history import values_at
 from graphflow.names import new_run_id
 from graphflow.plan import Plan
-from graphflow.policy import Limits
-from graphflow.records import RunHeader, RunRecords
+from graphflow.policy import Budget, Limits
+from graphflow.records import RunHeader, RunRecords, Spent
 from graphflow.session import Session
+from graphflow.shared import Shared
+from graphflow.spending import Ledger
 from graphflow.state.codec import same
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.llm.client import ChatClient
 
-__all__ = ["Opened", "Opener"]
+__all__ = ["Opened", "Opener", "Settings"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for all runs of a flow that do not say otherwise."""
+
+    client: Callable[[], ChatClient]
+    limits: Limits
+    budget: Budget | None = None
+    deps: Any = None
+    pause_before: frozenset[str] = frozenset()
+    """Nodes, those of a subgraph with its name: `sub/draft`."""
+    pause_after: frozenset[str] = frozenset()
+
+    def inside(self, node: str) -> Settings:
+        """Give the settings of the children of a node."""
+        return replace(
+            self,
+            pause_before=_inside(node, self.pause_before),
+            pause_after=_inside(node, self.pause_after),
+        )
+
+
+@dataclass(slots=True, eq=False)
 class Opened:
     """A run that is ready to be advanced."""
 
+    plan: Plan
     session: Session
     position: Position
-    limits: Limits
+    bounds: Bounds
+    forked: Forked | None = None
     over: RunRecords | None = None
     """The end of its records, when it is done or cancelled: there is nothing to advance."""
+
+    def drive(self, drive: Callable[[Steps, Session, int], Outcome]) -> Outcome | None:
+        """Have it advanced by a driver; None when it is over."""
+        if self.over is not None:
+            return None
+        return drive(self._steps(), self.session, self.position.step)
+
+    async def adrive(
+        self, drive: Callable[[Steps, Session, int], Awaitable[Outcome]]
+    ) -> Outcome | None:
+        """Have it advanced by a driver that awaits; None when it is over."""
+        if self.over is not None:
+            return None
+        return await drive(self._steps(), self.session, self.position.step)
+
+    def last_values(self) -> dict[str, Any]:
+        """Give the last state of a run that is over."""
+        if self.over is None:
+            return self.position.values
+        return self.plan.schema.read(json.dumps(values_at(self.over, self.over.header.step)))
+
+    def _steps(self) -> Steps:
+        return advance(self.plan, self.position, self.bounds, self.forked)
 
 
 class Opener:
@@ -45,30 +99,25 @@ class Opener:
     Args:
         plan: The graph.
         store: Where its runs are stored.
-        client: Gives the chat client when a node first asks for it.
+        settings: What holds for all of them.
+
+    Attributes:
+        before_take: Called with the tail of a run before it is taken; gives it as it stands then.
     """
 
-    def __init__(self, plan: Plan, store: Checkpointer, client: Callable[[], ChatClient]) -> None:
+    def __init__(self, plan: Plan, store: Checkpointer, settings: Settings) -> None:
         self._plan, self._schema = plan, plan.schema
-        self._store, self._client = store, client
+        self._store, self._settings = store, settings
+        self._children: dict[str, Opener] = {}
+        self.before_take: Callable[[RunRecords], RunRecords] = lambda records: records
 
-    def begin(
-        self,
-        given: Any,
-        limits: Limits | None,
-        default: Limits,
-        *,
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> Opened:
+    def begin(self, given: Any, asked: Asked, *, run_id: str | None = None) -> Opened:
         """Make a run ready that is to begin; one that has the id already is taken instead.
 
         Args:
             given: Fields of the state, or an instance of it.
-            limits: The bounds of the run, if it is to have its own.
-            default: Those of a new run otherwise.
+            asked: What is asked for the run.
             run_id: Its id; a new one when left out.
-            tags: Words to find it by.
 
         Raises:
             InputError: The input does not fit the state.
@@ -78,36 +127,110 @@ class Opener:
         shown = self._given(given, values)
         if run_id is not None and (stored := self._stored(run_id)) is not None:
             self._refuse_other_input(stored, shown)
-            return self.take(run_id, limits)
-        bounds = limits or default
-        spec_json, digest = self._spec
-        header = RunHeader(
-            run_id=run_id or new_run_id(),
-            graph=self._plan.name,
-            graph_version=self._plan.definition.version,
-            graph_digest=digest,
-            status="running",
-            created_at=now(),
-            input_json=self._schema.codec.text(shown),
-            limits_json=json.dumps(asdict(bounds)),
-            tags_json=json.dumps(dict(tags or {})),
-            owner=this_process(),
+            return self.take(run_id, asked)
+        limits, budget = (
+            asked.limits or self._settings.limits,
+            asked.budget or self._settings.budget,
         )
-        session = Session(self._store, header, self._client, spec_json=spec_json)
-        return Opened(session, Position(-1, values), bounds)
+        header = self._header(run_id or new_run_id(), shown, limits, budget)
+        header.tags_json = tags_json(asked.tags)
+        shared = self._shared(asked, budget, Spent())
+        return Opened(
+            self._plan,
+            Session(self._store, header, shared, self.child, spec_json=self._spec[0]),
+            Position(-1, values),
+            self._bounds(limits, asked),
+        )
 
-    def take(self, run_id: str, limits: Limits | None) -> Opened:
+    def take(self, found: str | RunRecords, asked: Asked) -> Opened:
         """Take a stored run; one that cannot go on with this graph is left as it is.
 
         Args:
-            run_id: Its id, or a beginning that only its id has.
-            limits: New limits for it.
+            found: Its id, or a beginning that only its id has; or the tail of its records.
+            asked: What is asked for it.
 
         Raises:
             RunNotFoundError: There is no such run of this graph.
             RunBusyError: Somebody is advancing it.
             GraphChangedError: It cannot go on with this graph.
             StateError: Its state does not fit today's state class.
+        """
+        records = self.before_take(self.find(found) if isinstance(found, str) else found)
+        header = records.header
+        budget = asked.budget or budget_of(header) or self._settings.budget
+        is_over = header.status in {"done", "cancelled"}
+        spent = Spent() if is_over or budget is None else self._spent(header)
+        shared = self._shared(asked, budget, spent)
+        shared.limits = asked.limits
+        return self._take(records, asked, shared, parent=None)
+
+    def child(self, parent: Session, task: Task) -> Opened:
+        """Open the child of a subgraph's task: begin it, or take it up where it stands.
+
+        Args:
+            parent: The session that advances the parent.
+            task: The parent's task.
+
+        Raises:
+            InputError: What the parent gives does not fit the child's state.
+        """
+        return self._child(task).open_as_child(parent, task)
+
+    def open_as_child(self, parent: Session, task: Task) -> Opened:
+        """Open a run of this graph as the child of a task of another; see `child`."""
+        run_id = f"{parent.header.run_id}/{task.step}:{task.key}"
+        shared = parent.shared
+        shared.deps.check(self._plan.name, self._plan.definition.deps)
+        again = parent.again or task.is_retry
+        asked = Asked(limits=shared.limits, channel=shared.channel, again=again)
+        stored = self._stored(run_id) if task.child is not None or task.attempt > 1 else None
+        if stored is not None:
+            return self._take(stored, asked, shared, parent=parent)
+        rules = task.node.rules.child
+        if rules is None:
+            raise AssertionError("only a subgraph has a child")
+        values, _ = self._schema.initial(_input(task, rules.input))
+        header = self._header(run_id, values, rules.limits, None)
+        header.parent, header.parent_step = parent.header.run_id, task.step
+        header.parent_key, header.owner = task.key, None
+        session = Session(
+            self._store, header, shared, self.child, spec_json=self._spec[0], parent=parent
+        )
+        return Opened(self._plan, session, Position(-1, values), self._bounds(rules.limits, asked))
+
+    def fork(self, ready: Prepared, asked: Asked) -> Opened:
+        """Make a fork ready that is to begin.
+
+        Args:
+            ready: Its first step, and what is changed in it.
+            asked: What is asked for the fork.
+        """
+        old = ready.origin.header
+        limits = asked.limits or Limits(**json.loads(old.limits_json))
+        budget = asked.budget or budget_of(old)
+        header = self._header(new_run_id(), {}, limits, budget)
+        header.input_json, header.tags_json = old.input_json, old.tags_json
+        header.fork_of, header.fork_step = old.run_id, ready.position.step + 1
+        header.fork_json = ready.change_json
+        shared = self._shared(asked, budget, ready.spent)
+        session = Session(self._store, header, shared, self.child, spec_json=self._spec[0])
+        bounds = self._bounds(limits, asked)
+        return Opened(self._plan, session, ready.position, bounds, ready.forked)
+
+    def session(self, header: RunHeader, parent: Session | None) -> Session:
+        """Give a session that only stores an answer: it advances nothing."""
+        if parent is not None:
+            shared = parent.shared
+        else:
+            deps = Deps(self._plan.name, None, None)
+            shared = Shared(self._settings.client, deps, Ledger(None, Spent()))
+        return Session(self._store, header, shared, self.child, parent=parent)
+
+    def find(self, run_id: str) -> RunRecords:
+        """Read the tail of a run of this graph.
+
+        Raises:
+            RunNotFoundError: There is no such run of this graph.
         """
         whole = self._store.find(run_id)
         records = self._store.load(whole, tail=True)
@@ -116,23 +239,86 @@ class Opener:
                 f"run {whole} is a run of graph {records.header.graph!r},"
                 f" not of {self._plan.name!r}"
             )
-        bounds = limits or Limits(**json.loads(records.header.limits_json))
-        if records.header.status in {"done", "cancelled"}:
-            session = Session(self._store, records.header, self._client)
-            return Opened(session, Position(records.header.step, {}), bounds, over=records)
-        restore(self._plan, records)
-        session = Session(self._store, records.header, self._client)
-        # Read again under the lease: until it was taken, another process may have gone on.
-        records = session.take(json.dumps(asdict(bounds)))
+        return records
+
+    def _take(
+        self,
+        records: RunRecords,
+        asked: Asked,
+        shared: Shared,
+        *,
+        parent: Session | None,
+    ) -> Opened:
+        header = records.header
+        limits = asked.limits or Limits(**json.loads(header.limits_json))
+        bounds = self._bounds(limits, asked, header)
+        session = Session(self._store, header, shared, self.child, parent=parent, again=asked.again)
+        if header.status in {"done", "cancelled"}:
+            return Opened(self._plan, session, Position(header.step, {}), bounds, over=records)
+        position = restore(self._plan, records)
+        new_limits = None if asked.limits is None else json.dumps(asdict(limits))
+        newer = session.take(limits_json=new_limits, budget_json=budget_json(asked.budget))
         try:
-            return Opened(session, restore(self._plan, records), bounds)
+            if newer is not None:
+                position = restore(self._plan, newer)
+            return Opened(self._plan, session, position, bounds)
         except BaseException:
             session.release()
             raise
 
-    def steps(self, opened: Opened, commits: int | None) -> Steps:
-        """Set the engine on a run: at most so many commits."""
-        return advance(self._plan, opened.position, opened.limits, commits=commits)
+    def _bounds(self, limits: Limits, asked: Asked, header: RunHeader | None = None) -> Bounds:
+        settings = self._settings
+        reason = (header.reason or "") if header is not None and header.status == "paused" else ""
+        return Bounds(
+            limits,
+            asked.commits,
+            asked.again,
+            settings.pause_before,
+            settings.pause_after,
+            is_past_pause=reason.startswith("before:"),
+        )
+
+    def _shared(self, asked: Asked, budget: Budget | None, spent: Spent) -> Shared:
+        given = self._settings.deps if asked.deps is None else asked.deps
+        deps = Deps(self._plan.name, self._plan.definition.deps, given)
+        return Shared(
+            self._settings.client,
+            deps,
+            Ledger(budget, spent),
+            asked.channel,
+        )
+
+    def _header(
+        self, run_id: str, given: Mapping[str, Any], limits: Limits, budget: Budget | None
+    ) -> RunHeader:
+        return RunHeader(
+            run_id=run_id,
+            graph=self._plan.name,
+            graph_version=self._plan.definition.version,
+            graph_digest=self._spec[1],
+            status="running",
+            created_at=now(),
+            input_json=self._schema.codec.text(given),
+            limits_json=json.dumps(asdict(limits)),
+            owner=this_process(),
+            budget_json=budget_json(budget) or "{}",
+        )
+
+    def _spent(self, header: RunHeader) -> Spent:
+        """Say what a run has used; a fork has used what its shared steps did."""
+        own = self._store.spent(header.run_id)
+        shared = Spent(**json.loads(header.fork_json or "{}").get("spent", {}))
+        return Spent(
+            own.calls + shared.calls, own.tokens + shared.tokens, own.seconds + shared.seconds
+        )
+
+    def _child(self, task: Task) -> Opener:
+        name, plan = task.node.name, task.node.child
+        if plan is None:
+            raise AssertionError("only a subgraph has a child")
+        if name not in self._children:
+            self._children[name] = Opener(plan, self._store, self._settings.inside(name))
+        return self._children[name]
 
     @cached_property
     def _spec(self) -> tuple[str, str]:
@@ -173,3 +359,17 @@ class Opener:
             return self._store.load(run_id, tail=True)
         except RunNotFoundError:
             return None
+
+
+def _inside(node: str, names: frozenset[str]) -> frozenset[str]:
+    return frozenset(n.removeprefix(f"{node}/") for n in names if n.startswith(f"{node}/"))
+
+
+def _input(task: Task, given: Any) -> Mapping[str, Any]:
+    """Take the child's input out of the state that the task sees."""
+    if callable(given):
+        found = given(task.view)
+        if not isinstance(found, Mapping):
+            raise InputError(f"input= returned {found!r}; it must be a dict of the child's fields")
+        return found
+    return {theirs: getattr(task.view, mine) for theirs, mine in given.items()}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, get_args
 
 from graphflow.definition import Definition, GateDef, NodeDef
 from graphflow.names import END, START
-from graphflow.records import ArrowKind
+from graphflow.policy import Defaults
+from graphflow.records import Arrow, ArrowKind
 from graphflow.state.schema import StateSchema
+from graphflow.state.single import Single
 
 __all__ = ["Plan", "PlanNode", "PlanRouter", "Shape"]
 
@@ -25,7 +28,7 @@ class PlanRouter:
     answers: Mapping[Any, str] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PlanNode:
     """A node (or START) with everything that leaves it."""
 
@@ -37,9 +40,43 @@ class PlanNode:
     targets: tuple[str, ...]
     is_async: bool
     takes_context: bool
-    edges: tuple[tuple[str, ArrowKind], ...]
-    """In the declaration order of the targets, END last."""
+    arrows: tuple[Arrow, ...]
+    """Its edges, in the declaration order of the targets, END last."""
     routers: tuple[PlanRouter, ...]
+    rules: NodeDef
+    """All that was said of it, with the graph's defaults where it says nothing itself."""
+    is_plain: bool
+    """A body that may be called in the caller's thread."""
+    is_simple: bool
+    """A body, and neither a question, nor a map, nor a subgraph."""
+    is_bare: bool
+    """A plain body that takes the state and nothing else, and is not watched over."""
+    child: Plan | None
+    """Of a subgraph."""
+    state: type
+    """The graph's state."""
+    asks: dict[str, Single] = field(default_factory=dict)
+    """The types of the questions that its body has asked in this process, by name."""
+
+    @cached_property
+    def answer(self) -> Single:
+        """How answers to its question, or to its escalation, are validated and stored."""
+        if self.rules.question is not None:
+            asked, into = self.rules.question.answer, self.rules.question.into
+            return Single(_field_type(self.state, into) if asked is None else asked)
+        if self.rules.escalate is None:
+            return Single()
+        asked, into = self.rules.escalate.answer, self.rules.escalate.into or ""
+        return Single(_field_type(self.state, into) if asked is None else asked)
+
+    @cached_property
+    def result(self) -> Single:
+        """How the results of a map's items are validated and stored."""
+        items = self.rules.map
+        if items is None or items.result is not None:
+            return Single(items.result if items else None)
+        parts = get_args(_field_type(self.state, items.into))
+        return Single(parts[0] if parts else None)
 
 
 class Plan:
@@ -65,21 +102,12 @@ class Plan:
         self.joins.discard(END)
         order = {name: i for i, name in enumerate([START, *definition.nodes, END], start=-1)}
         edges, routers = _by_source(definition, order)
-        start = NodeDef(START, _nothing)
-        self.nodes = {
-            node.name: PlanNode(
-                node.name,
-                order[node.name],
-                node.fn,
-                node.gate,
-                node.targets,
-                node.is_async,
-                node.takes_context,
-                tuple(edges.get(node.name, ())),
-                tuple(routers.get(node.name, ())),
-            )
-            for node in (start, *definition.nodes.values())
-        }
+        nodes = (NodeDef(START, _nothing), *definition.nodes.values())
+        self.nodes: dict[str, PlanNode] = {}
+        for node in nodes:
+            arrows = tuple(Arrow(node.name, *edge) for edge in edges.get(node.name, ()))
+            leaving = arrows, tuple(routers.get(node.name, ()))
+            self.nodes[node.name] = _plan_node(node, definition, order, *leaving, watches=watches)
         self._waits: dict[str, frozenset[str]] = {}
         self._order = order
         self._shape: Shape | None = None
@@ -115,6 +143,63 @@ class Plan:
 
 def _nothing(_: object) -> None:
     """START has no body."""
+
+
+def _plan_node(
+    node: NodeDef,
+    definition: Definition,
+    order: Mapping[str, int],
+    arrows: tuple[Arrow, ...],
+    routers: tuple[PlanRouter, ...],
+    *,
+    watches: bool,
+) -> PlanNode:
+    child = node.child.graph if node.child is not None else None
+    rules = _with_defaults(node, definition.defaults)
+    is_plain = rules.kind in {"node", "gate"} and not (rules.is_async or rules.timeout)
+    return PlanNode(
+        node.name,
+        order[node.name],
+        node.fn,
+        node.gate,
+        node.targets,
+        node.is_async,
+        node.takes_context,
+        arrows,
+        routers,
+        rules,
+        is_plain,
+        rules.kind in {"node", "gate"},
+        is_plain and not (rules.takes_context or rules.breaker or rules.budget),
+        None if child is None else Plan(child, StateSchema(child.state), watches=watches),
+        definition.state,
+    )
+
+
+def _with_defaults(node: NodeDef, defaults: Defaults) -> NodeDef:
+    """Fill in what a node does not say itself; a question has no body that could fail."""
+    if node.kind == "question" or defaults == _NO_DEFAULTS:
+        return node
+    rules = replace(
+        node, retry=node.retry or defaults.retry, escalate=node.escalate or defaults.escalate
+    )
+    if node.kind == "graph":  # its own nodes have their own
+        return rules
+    return replace(
+        rules,
+        timeout=node.timeout or defaults.timeout,
+        breaker=node.breaker or defaults.breaker,
+        budget=node.budget or defaults.budget,
+    )
+
+
+_NO_DEFAULTS = Defaults()
+
+
+def _field_type(state: Any, into: object) -> Any:
+    """Give the type of the field that takes a value; plain JSON when a function takes it."""
+    fields = state.model_fields
+    return fields[into].annotation if isinstance(into, str) and into in fields else None
 
 
 def _by_source(

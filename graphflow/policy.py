@@ -1,8 +1,17 @@
-"""How far a run may go, as data."""
+"""How far a run may go, and what happens to a node that fails: as data."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isinf
+from typing import TYPE_CHECKING, Any, Literal
 
-__all__ = ["Limits"]
+if TYPE_CHECKING:
+    from graphflow.breaker import CircuitBreaker
+    from graphflow.retry import Retry
+
+__all__ = ["Budget", "Defaults", "Escalate", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,83 @@ class Limits:
     visits: int = 25
 
     def __post_init__(self) -> None:
-        for name in ("steps", "visits"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Limits({name}={getattr(self, name)!r}): must be at least 1")
+        _refuse(self, 1, "steps", "visits")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run, or one execution of a node, may use. None: as much as it likes.
+
+    A call that would go beyond it is not made: the run pauses there, or the node takes its
+    `on_budget` edge. `resume(run_id, budget=...)` goes on with more.
+
+    Attributes:
+        calls: Model calls. Those of a task that runs again are given back.
+        tokens: Tokens read and written.
+        seconds: Time of the nodes' bodies, those side by side added up.
+
+    Raises:
+        ValueError: A bound is negative, or none is given.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.calls is self.tokens is self.seconds is None:
+            raise ValueError("Budget(): say calls=, tokens= or seconds=")
+        _refuse(self, 0, "calls", "tokens", "seconds")
+        if self.seconds is not None and isinf(self.seconds):
+            object.__setattr__(self, "seconds", None)  # no bound, and no JSON either
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """Asks a human when a node has failed for good.
+
+    Without `into` the answer is "retry" (the node runs again), "skip" (the run goes on without
+    its update) or "fail" (the run fails). With it, the answer is what the node could not give.
+
+    Attributes:
+        into: The field that takes the answer.
+        answer: The type of the answer; by default that of the field.
+        prompt: The words of the question; by default the error's.
+    """
+
+    into: str | None = None
+    answer: Any = None
+    prompt: str | Callable[[Any], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for each node of a graph that does not say otherwise itself.
+
+    Attributes:
+        retry: How failed executions are repeated.
+        timeout: Seconds that one execution may take.
+        escalate: What is asked when a node has failed for good.
+        breaker: Shared by all nodes that have no own one.
+        budget: What one task may use.
+    """
+
+    retry: Retry | None = None
+    timeout: float | None = None
+    escalate: Escalate | None = None
+    breaker: CircuitBreaker | None = None
+    budget: Budget | None = None
+
+
+Effects = Literal["external"]
+"""What a node does to the world: "external": something that must not happen twice."""
+
+
+def _refuse(bounds: Any, lowest: int, *names: str) -> None:
+    for name in names:
+        value = getattr(bounds, name)
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (fits and value >= lowest):
+            raise ValueError(
+                f"{type(bounds).__name__}({name}={value!r}): must be at least {lowest}"
+            )

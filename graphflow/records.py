@@ -17,10 +17,15 @@ __all__ = [
     "DecisionRecord",
     "Ending",
     "Evidence",
+    "ItemRecord",
+    "MemoRecord",
+    "QuestionRecord",
     "RunHeader",
     "RunRecords",
     "RunStatus",
+    "Sent",
     "Snapshot",
+    "Spent",
     "StepRecord",
     "TaskRecord",
     "wall_ms",
@@ -36,7 +41,16 @@ class Arrow(NamedTuple):
     source: str
     target: str
     kind: ArrowKind
-    """edge: fixed; join: of a list edge; choice: a router's; goto: a node's or gate's own."""
+    """edge: fixed; join: of a list edge; choice: a router's; goto: a node's or gate's own; send: of
+    a Send; fallback: instead of the arrows of a task that failed."""
+
+
+class Sent(NamedTuple):
+    """A Send among the targets that were chosen: a task of its own with a private input."""
+
+    node: str
+    input_json: str
+    """What is laid over the state for this task: one JSON object."""
 
 
 class Evidence(NamedTuple):
@@ -60,8 +74,8 @@ class DecisionRecord(NamedTuple):
     """The name of the routing function; of a gate, the gate's."""
     options: tuple[str, ...]
     """The declared targets."""
-    chosen: tuple[str, ...]
-    """The targets taken; empty when none was."""
+    chosen: tuple[str | Sent, ...]
+    """The targets taken, in the order of the answer; empty when none was."""
     reason: str
     """Never empty: the router's words, else the evidence in words."""
     answer: str | None = None
@@ -72,6 +86,12 @@ class DecisionRecord(NamedTuple):
     details_json: str | None = None
     """What the router itself gave as `Decision(evidence=)`."""
     kind: Literal["router", "gate", "goto"] = "router"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The nodes that were chosen, each once; a Send counts as its node."""
+        names = [item if isinstance(item, str) else item.node for item in self.chosen]
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(slots=True)
@@ -96,6 +116,68 @@ class TaskRecord:
     """The decision the node made itself."""
     replaces: tuple[str, ...] = ()
     """The fields of the update that were given as Replace: set, not reduced."""
+    fell_back: str | None = None
+    """The node that runs instead of what follows, as it failed for good: it has no update then."""
+    items: int | None = None
+    """How many items a map had."""
+
+
+@dataclass(slots=True)
+class ItemRecord:
+    """One item of a map, complete. Its step need not be committed."""
+
+    step: int
+    key: str
+    """The map's task."""
+    ix: int
+    """The item's place, from 0."""
+    result_json: str
+    started_at: str
+    duration_ms: float
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class QuestionRecord:
+    """A question to a human, and its answer once there is one."""
+
+    step: int
+    key: str
+    """The task that asks."""
+    node: str
+    name: str
+    """The key of `ctx.ask`; empty when the node itself is the question, or has been escalated."""
+    kind: Literal["question", "ask", "escalation"]
+    prompt: str
+    schema_json: str
+    """The JSON schema of an answer."""
+    asked_at: str
+    details_json: str | None = None
+    """Of an escalation: ``{"error_type", "error", "attempts", "calls", "tokens"}``."""
+    deadline: str | None = None
+    """UTC, ISO 8601: from then on the default answers."""
+    default_json: str | None = None
+    answer_json: str | None = None
+    answered_at: str | None = None
+    answered_by: str | None = None
+    """Who answered: "person", or "deadline"."""
+
+    @property
+    def id(self) -> str:
+        """What an answer names it by: `ask_human`, `deploy:approve`."""
+        return f"{self.key}:{self.name}" if self.name else self.key
+
+
+@dataclass(slots=True)
+class MemoRecord:
+    """The result of work inside a body, stored before the body is complete."""
+
+    step: int
+    key: str
+    """The task."""
+    name: str
+    value_json: str
+    stored_at: str
 
 
 @dataclass(slots=True)
@@ -160,6 +242,10 @@ class StepRecord:
     committed_at: str = ""
     digest: str = ""
     """SHA-256 over all rows of the step and the previous step's digest, in hex."""
+    sends: Mapping[str, Sent] = field(default_factory=dict)
+    """Those of the next step's tasks that come of Sends, by key."""
+    heard: bool = False
+    """An answer came while the step was open: the limits count from this step on."""
 
 
 @dataclass(slots=True)
@@ -208,6 +294,31 @@ class RunHeader:
     """The process that advances it; None when none does."""
     step: int = -1
     """The last committed step."""
+    parent: str | None = None
+    """Of a child: the run of the graph that its graph is a node of."""
+    parent_step: int | None = None
+    parent_key: str | None = None
+    """The task of the parent's step that this run is."""
+    fork_of: str | None = None
+    """Of a fork: the run whose steps before `fork_step` are also its own."""
+    fork_step: int | None = None
+    fork_json: str | None = None
+    """What was changed at that step: ``{"update", "replaces", "choose"}``, and under "spent"
+    what the steps that it shares have used."""
+    budget_json: str = "{}"
+    heard: int | None = None
+    """The open step in which an answer came; None when none did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run and its children have used so far."""
+
+    calls: int = 0
+    tokens: int = 0
+    """Read and written."""
+    seconds: float = 0.0
+    """The time of the nodes' bodies, those side by side added up."""
 
 
 @dataclass(slots=True)
@@ -223,9 +334,15 @@ class RunRecords:
     attempts: list[AttemptRecord] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+    items: list[ItemRecord] = field(default_factory=list)
+    questions: list[QuestionRecord] = field(default_factory=list)
+    memos: list[MemoRecord] = field(default_factory=list)
+    children: "list[RunRecords]" = field(default_factory=list)
+    """The runs of its subgraphs, by step and task. Of a tail: those of the open step, and nothing
+    but their headers."""
 
 
-def wall_ms(tasks: Sequence[TaskRecord]) -> float:
+def wall_ms(tasks: Sequence[TaskRecord | ItemRecord]) -> float:
     """Say how long the bodies of a step took by the clock: those side by side count once.
 
     Returns:

@@ -1,21 +1,48 @@
-"""What routers and nodes answer: Decision, Command, Route."""
+"""What routers and nodes answer: Decision, Command, Send, Route."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["Command", "Decision", "Route"]
+__all__ = ["Command", "Decision", "Route", "Send"]
 
 R = TypeVar("R", bound=str)
 R_co = TypeVar("R_co", bound=str, covariant=True)
+
+
+class Send:
+    """A task of its own for a node, with an input that only this task sees.
+
+    ``[Send("grade", {"essay": essay}) for essay in state.essays]`` runs `grade` once per essay,
+    side by side.
+
+    Args:
+        node: The node.
+        update: Fields of the state for this task: set over the state's, not reduced.
+
+    Raises:
+        TypeError: The update is no mapping, or the node no name.
+    """
+
+    __slots__ = ("node", "update")
+
+    def __init__(self, node: str, update: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(node, str) or not isinstance(update, Mapping | None):
+            raise TypeError(
+                f"Send({node!r}, {update!r}): pass a node's name and a dict of fields of the state"
+            )
+        self.node, self.update = node, dict(update or {})
+
+    def __repr__(self) -> str:
+        return f"Send({self.node!r}, {self.update!r})"
 
 
 class Decision(Generic[R_co]):
     """A router's answer in its own words.
 
     Args:
-        goto: The next node, END, or several of them; an empty list takes no arrow.
+        goto: The next node, END, a Send, or several of them; an empty list takes no arrow.
         reason: Why; without it the evidence in words is recorded.
         confidence: How sure, from 0 to 1.
         evidence: What else speaks for it, as JSON; the fields that were read are recorded anyway.
@@ -29,7 +56,7 @@ class Decision(Generic[R_co]):
 
     def __init__(
         self,
-        goto: R_co | Sequence[R_co],
+        goto: R_co | Send | Sequence[R_co | Send],
         *,
         reason: str = "",
         confidence: float | None = None,
@@ -46,7 +73,7 @@ class Decision(Generic[R_co]):
         return f"Decision({self.goto!r}, reason={self.reason!r})"
 
 
-Route: TypeAlias = R | Decision[R] | Sequence[R]
+Route: TypeAlias = R | Decision[R] | Send | Sequence[R | Send]
 """What a router returns: ``-> Route[Literal["draft", "ask_human"]]``."""
 
 
@@ -57,7 +84,7 @@ class Command:
 
     Args:
         update: What the node changes, as it would return it without a Command.
-        goto: The next node, END, or several of them; these arrows add to the node's edges.
+        goto: The next node, END, a Send, or several of them; these arrows add to the node's edges.
         reason: Why; recorded with the decision.
 
     Raises:
@@ -70,7 +97,7 @@ class Command:
         self,
         *,
         update: Mapping[str, Any] | None = None,
-        goto: str | Sequence[str] = (),
+        goto: str | Send | Sequence[str | Send] = (),
         reason: str = "",
     ) -> None:
         if not isinstance(reason, str):

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Generic
 
 from graphflow.errors import RunNotFoundError, StateError
 from graphflow.history import values_at
@@ -19,22 +17,22 @@ from graphflow.records import (
     CallRecord,
     DecisionRecord,
     Ending,
+    QuestionRecord,
     RunHeader,
     RunRecords,
     RunStatus,
     StepRecord,
 )
+from graphflow.standing import open_tasks
+from graphflow.state.schema import S, StateSchema
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.render.show import Drawing
-    from graphflow.state.schema import StateSchema
 
 __all__ = ["Run", "Seen", "Usage"]
-
-S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +201,44 @@ class Run(Generic[S]):
         return self.records.calls
 
     @property
+    def questions(self) -> Sequence[QuestionRecord]:
+        """The questions to humans, by step and task; those without an `answer_json` are open."""
+        ready = {step.step + 1: step.ready for step in self.steps}
+
+        def place(asked: QuestionRecord) -> tuple[int, int]:
+            keys, key = list(ready.get(asked.step, ())), asked.key.partition("[")[0]
+            return asked.step, keys.index(key) if key in keys else 0
+
+        return sorted(self.records.questions, key=place)
+
+    @property
+    def open(self) -> dict[str, str]:
+        """How each task of the open step stands; empty when no step is open.
+
+        Returns:
+            Task key -> "done", "fallback", "failed", "asking" or "limit".
+        """
+        return open_tasks(self._tail or self.records)
+
+    @property
+    def children(self) -> dict[str, Run[Any]]:
+        """The runs of its subgraphs, in order, by step and task: `3:sub#0`."""
+        return {
+            f"{child.header.parent_step}:{child.header.parent_key}": Run.of(self._store, child)
+            for child in self.records.children
+        }
+
+    @classmethod
+    def of(cls, store: Checkpointer, records: RunRecords) -> Run[S]:
+        """Give a run whose records have been read."""
+        run = cls(store, records.header.run_id)
+        run.__dict__["records"] = records
+        return run
+
+    @property
     def usage(self) -> Usage:
-        """The sum of the model calls."""
-        calls = self.calls
+        """The sum of the model calls, those of its subgraphs included."""
+        calls = _all_calls(self.records)
         return Usage(
             len(calls),
             sum(call.input_tokens or 0 for call in calls),
@@ -214,8 +247,8 @@ class Run(Generic[S]):
 
     @property
     def recovered(self) -> bool:
-        """Whether it is done although an execution failed on the way."""
-        return self.status == "done" and bool(self.attempts)
+        """Whether it is done although an execution failed on the way, in a subgraph too."""
+        return self.status == "done" and _has_failures(self.records)
 
     @property
     def duration_ms(self) -> float:
@@ -273,6 +306,17 @@ class Run(Generic[S]):
             return {"text/plain": f"<Run {self.run_id}: cannot be drawn: {error}>"}
 
 
+def _all_calls(records: RunRecords) -> list[CallRecord]:
+    calls = list(records.calls)
+    for child in records.children:
+        calls += _all_calls(child)
+    return calls
+
+
+def _has_failures(records: RunRecords) -> bool:
+    return bool(records.attempts) or any(map(_has_failures, records.children))
+
+
 def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
     """Cut off what was added after a step, when the run stood as `ending` says."""
     if records.header.step == step:
@@ -293,4 +337,8 @@ def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
         attempts=[attempt for attempt in records.attempts if attempt.step <= step + 1],
         calls=[call for call in records.calls if call.step <= step + 1],
         snapshots=[snapshot for snapshot in records.snapshots if snapshot.step <= step],
+        items=[item for item in records.items if item.step <= step + 1],
+        questions=[question for question in records.questions if question.step <= step + 1],
+        memos=[memo for memo in records.memos if memo.step <= step + 1],
+        children=[c for c in records.children if (c.header.parent_step or 0) <= step + 1],
     )

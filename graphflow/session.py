@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, assert_never
+from datetime import datetime
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Protocol, Self, assert_never
+from weakref import WeakValueDictionary
 
 from graphflow.checkpoint.owner import this_process
 from graphflow.clock import now
 from graphflow.context import Context
-from graphflow.engine.core import Commit, Fail, Finish, Keep
+from graphflow.engine.effects import Ask, Commit, Fail, Finish, Keep, KeepItem
 from graphflow.engine.tasks import Task
 from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError
-from graphflow.records import CallRecord, Ending, RunHeader, RunRecords
+from graphflow.records import CallRecord, Ending, QuestionRecord, RunHeader, RunRecords
+from graphflow.surroundings import TaskSurroundings
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer, Lease
-    from graphflow.llm.client import ChatClient
+    from graphflow.engine.effects import Outcome, Steps
+    from graphflow.engine.position import Position
+    from graphflow.shared import Shared
+    from graphflow.spending import Account
 
-__all__ = ["Session"]
+__all__ = ["Child", "Session", "interrupt"]
 
-_active: set[tuple[int, str]] = set()
+Stored = Commit | Keep | KeepItem | Fail | Ask | Finish
+
+_active: WeakValueDictionary[tuple[int, str], Session] = WeakValueDictionary()
 _guard = threading.Lock()
+
+
+class Child(Protocol):
+    """The child of a subgraph's task, ready to be advanced."""
+
+    position: Position
+
+    def drive(self, drive: Callable[[Steps, Session, int], Outcome]) -> Outcome | None:
+        """Have it advanced by a driver; None when it is over."""
+
+    async def adrive(
+        self, drive: Callable[[Steps, Session, int], Awaitable[Outcome]]
+    ) -> Outcome | None:
+        """Have it advanced by a driver that awaits; None when it is over."""
+
+    def last_values(self) -> dict[str, Any]:
+        """Give the last state of a run that is over."""
 
 
 class Session:
@@ -33,40 +60,68 @@ class Session:
 
     Args:
         store: Where the run is stored.
-        header: The run; of a new one, as it will be stored with step 0.
-        client: Gives the chat client when a node first asks for it.
+        header: The run; of a new one, as it will be stored with its first step.
+        shared: What it shares with its children.
+        open_child: Opens the child of a task of this run.
         spec_json: The graph's spec, for a new run.
+        parent: Of a child, the session under whose lease it is advanced.
+        again: Whether what failed in the open step is run again.
+
+    Attributes:
+        has_begun: Whether the run is stored.
+        is_entered: Whether it has come to its ``with``, which lets go of the run.
+        thread: Whose it is.
     """
 
     def __init__(
         self,
         store: Checkpointer,
         header: RunHeader,
-        client: Callable[[], ChatClient],
+        shared: Shared,
+        open_child: Callable[[Session, Task], Child],
         *,
         spec_json: str = "",
+        parent: Session | None = None,
+        again: bool = True,
     ) -> None:
-        self.store, self.header = store, header
-        self._spec_json, self._client = spec_json, client
+        self.store, self.header, self.shared = store, header, shared
+        self._spec_json, self._open_child, self._parent = spec_json, open_child, parent
         self._lease: Lease | None = None
-        self._is_claimed = False
+        self.is_entered, self.thread = False, 0
+        self.has_begun = not spec_json
+        self.again = again
+        self._memos: dict[str, dict[str, str]] = {}
+        self._used: dict[str, tuple[int, int]] = {}
+        self._begun: set[str] = set()  # the maps of the open step that have been told of
 
-    def take(self, limits_json: str) -> RunRecords:
+    def take(self, *, limits_json: str | None, budget_json: str | None = None) -> RunRecords | None:
         """Take the run, which is stored, in order to advance it.
 
         Args:
-            limits_json: Its limits from now on.
+            limits_json: Its limits from now on; None: as they are.
+            budget_json: Its budget from now on; None: as it is.
 
         Returns:
-            The tail of its records, read under the lease.
+            The tail of its records, when somebody else had it since its header was read.
 
         Raises:
             RunBusyError: It is being advanced, here or by another process.
         """
         self._claim()
         try:
-            run_id = self.header.run_id
-            self._lease = self.store.take(run_id, this_process(), limits_json=limits_json)
+            run_id, under = self.header.run_id, self._parent.lease if self._parent else None
+            self._lease = self.store.take(
+                run_id,
+                this_process(),
+                limits_json=limits_json,
+                budget_json=budget_json,
+                under=under,
+            )
+            was_held = self.header.status == "running" and self.header.owner is not None
+            if self._parent is not None or (
+                self._lease.epoch == self.header.epoch + 1 and not was_held
+            ):
+                return None
             return self.store.load(run_id, tail=True)
         except BaseException:
             self._unclaim()
@@ -74,6 +129,7 @@ class Session:
 
     def __enter__(self) -> Self:
         self._claim()
+        self.is_entered = True
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -83,76 +139,201 @@ class Session:
             broken = error is None or isinstance(error, CheckpointError | LeaseLostError)
             if self._lease is not None and not broken:
                 words = f"interrupted ({type(error).__name__}); resume it to go on"
+                ending = Ending("paused", "interrupted", error=words)
                 with suppress(LeaseLostError):  # somebody took it meanwhile: the error goes on
-                    self.store.end(self._lease, Ending("paused", "interrupted", error=words))
+                    self.store.end(self._lease, ending)
+            if error is not None and self.shared.channel is not None and self.has_begun:
+                self._tell_end()
         finally:
             self._unclaim()
 
-    def _claim(self) -> None:
-        """Note that this process advances the run; the store's lease is for other processes."""
-        if self._is_claimed:
-            return
-        key = (id(self.store), self.header.run_id)
-        with _guard:
-            if key in _active:
-                raise RunBusyError(
-                    f"run {self.header.run_id} is being advanced in this process already; wait"
-                    " for it, or interrupt it first"
-                )
-            _active.add(key)
-        self._is_claimed = True
-
-    def _unclaim(self) -> None:
-        with _guard:
-            _active.discard((id(self.store), self.header.run_id))
-        self._is_claimed = False
-
-    def release(self) -> None:
-        """Let go of a run that is to be advanced further later."""
+    def release(self, ending: Ending | None = None) -> None:
+        """Let go of a run that is to be advanced further later; it stands as it did."""
         if self._lease is not None:
-            self.store.end(self._lease, Ending("running"))
+            self.store.end(self._lease, ending or Ending("running"))
             self._lease = None
         self._unclaim()
 
-    def answer(self, effect: Commit | Keep | Fail | Finish) -> None:
+    def _tell_end(self) -> None:
+        """Tell who listens how the run stands, after it was interrupted or taken away."""
+        header = self.store.load(self.header.run_id, tail=True).header
+        self.tell(Finish(Ending(header.status, header.reason, header.error_type, header.error)))
+
+    def let_go(self, outcome: Outcome) -> None:
+        """Let go of a run that was asked to stop after so many commits, while it is still held."""
+        if outcome.ending is None and self._lease is not None:
+            self.store.end(self._lease, Ending("running"))
+            self._lease = None
+
+    @property
+    def lease(self) -> Lease:
+        """The right to write."""
+        if self._lease is None:
+            raise AssertionError("a run begins with a commit")
+        return self._lease
+
+    def answer(self, effect: Stored) -> None:
+        """Do what an effect says: store it, then tell who listens."""
+        self.store_effect(effect)
+        if self.shared.channel is not None:
+            self.tell(effect)
+
+    def store_effect(self, effect: Stored) -> None:
         """Do to the store what an effect says; with an ending, let go of the run."""
         if isinstance(effect, Commit):
             self._commit(effect)
             if effect.ending is not None:
                 self._lease = None
-            return
-        if self._lease is None and isinstance(effect, Finish):
-            return  # a router of START failed: no run has begun
-        lease = self._held()
-        if isinstance(effect, Keep):
-            self.store.keep(lease, effect.step, effect.task)
-        elif isinstance(effect, Fail):
-            self.store.fail(lease, effect.attempt)
         elif isinstance(effect, Finish):
-            self.store.end(lease, effect.ending)
-            self._lease = None
+            if self._lease is not None:  # else a router failed: no run has begun
+                self.store.end(self._lease, effect.ending)
+                self._lease = None
+        else:
+            self._store_part(effect)
+
+    def _store_part(self, effect: Keep | KeepItem | Fail | Ask) -> None:
+        """Store a part of the step that is open."""
+        if isinstance(effect, Keep):
+            effect.task.started_at = effect.task.started_at or now()
+            self.store.keep(self.lease, effect.step, effect.task)
+        elif isinstance(effect, KeepItem):
+            self.store.keep_item(self.lease, effect.item)
+        elif isinstance(effect, Fail):
+            effect.attempt.started_at = effect.attempt.started_at or now()
+            self.store.fail(self.lease, effect.attempt)
+        elif isinstance(effect, Ask):
+            _date(effect)
+            self._say_spent(effect.question)
+            self.store.ask(self.lease, effect.question)
         else:
             assert_never(effect)
 
-    def context(self, task: Task) -> Context:
+    @property
+    def is_bare(self) -> bool:
+        """Whether nobody listens, and no budget is kept."""
+        return self.shared.channel is None and self.shared.ledger.budget is None
+
+    def begins(self, step: int) -> None:
+        """Tell who listens that the run is being advanced."""
+        if self.shared.channel is not None:
+            from graphflow.events import RunEvent
+
+            self.shared.channel.put(RunEvent(self.header.run_id, self.header.graph, step))
+
+    def begins_task(self, task: Task) -> None:
+        """Tell who listens that a body begins."""
+        if self.shared.channel is not None:
+            from graphflow.events import NodeEvent
+
+            key, name = task.key.partition("[")[0], task.node.name
+            if task.item is not None and key in self._begun:
+                return  # a map is told of once
+            self._begun.add(key)
+            run_id = self.header.run_id
+            self.shared.channel.put(NodeEvent(run_id, task.step, key, name, task.attempt))
+
+    def store_answer(self, question: QuestionRecord) -> None:
+        """Store an answer; the run is held."""
+        self.store.answer(self.lease, question)
+
+    def open_child(self, task: Task) -> Child:
+        """Open the child of a subgraph's task."""
+        return self._open_child(self, task)
+
+    def account(self, task: Task) -> Account | None:
+        """Open the account of an execution; None when no budget is kept."""
+        own = task.node.rules.budget
+        if own is None and self.shared.ledger.budget is None:
+            return None
+        return self.shared.ledger.account((self.header.run_id, task.step, task.key), own)
+
+    def surroundings(self, task: Task, account: Account | None) -> TaskSurroundings:
+        """Give what surrounds an execution."""
+        return TaskSurroundings(self, task, account)
+
+    def context(self, task: Task, around: TaskSurroundings) -> Context[object]:
         """Make the context of a task."""
-        return Context(self.header.run_id, task, self._client, self._record_call)
+        return Context(self.header.run_id, task, around)
+
+    def used(self, call: CallRecord) -> None:
+        """Count a model call of the open step."""
+        calls, tokens = self._used.get(call.key, (0, 0))
+        tokens += (call.input_tokens or 0) + (call.output_tokens or 0)
+        self._used[call.key] = calls + 1, tokens
+
+    def memos(self, task: Task) -> dict[str, str]:
+        """Give the JSON of what a task of the open step has remembered, by name."""
+        return self._memos.setdefault(task.key, dict(task.memos or {}))
 
     def _commit(self, effect: Commit) -> None:
-        effect.step.committed_at = now()
-        if effect.step.step > 0:
-            self.store.commit(self._held(), effect.step, effect.snapshot, effect.ending)
+        step, header = effect.step, self.header
+        step.committed_at = now()
+        for task in step.tasks:
+            if not task.started_at:  # it had no body: an answer, a map of nothing
+                task.started_at = step.committed_at
+        if self._memos or self._used or self._begun:
+            self._memos, self._used, self._begun = {}, {}, set()
+        if step.step > 0 and (self._lease is not None or header.fork_step != step.step):
+            self.store.commit(self.lease, step, effect.snapshot, effect.ending)
             return
         if effect.snapshot is None:
-            raise AssertionError("step 0 comes with a snapshot")
+            raise AssertionError("a first step comes with a snapshot")
+        under = self._parent.lease if self._parent else None
         self._lease = self.store.begin(
-            self.header, self._spec_json, effect.step, effect.snapshot, effect.ending
+            header, self._spec_json, step, effect.snapshot, effect.ending, under=under
         )
+        self.has_begun = True
 
-    def _record_call(self, call: CallRecord) -> None:
-        self.store.call(self._held(), call)
+    def _say_spent(self, question: QuestionRecord) -> None:
+        """Add to an escalation what its task has spent."""
+        if question.kind == "escalation":
+            calls, tokens = self._used.get(question.key, (0, 0))
+            details = json.loads(question.details_json or "{}")
+            details["spent"] = {"calls": calls, "tokens": tokens}
+            question.details_json = json.dumps(details)
 
-    def _held(self) -> Lease:
-        if self._lease is None:
-            raise AssertionError("a run begins with a commit")
-        return self._lease
+    def tell(self, effect: Stored) -> None:
+        """Tell who listens what has been stored."""
+        if self.shared.channel is not None:
+            from graphflow.telling import events_of
+
+            for event in events_of(self.header.run_id, effect):
+                self.shared.channel.put(event)
+
+    def _claim(self) -> None:
+        """Note that this process advances the run; the store's lease is for other processes."""
+        key, me = (id(self.store), self.header.run_id), get_ident()
+        with _guard:
+            holder = _active.get(key)
+            # An interrupt may have come between the taking of a run and the `with`: nobody is
+            # left who would let go of it, and the same thread has come back.
+            is_lost = holder is not None and not holder.is_entered and holder.thread == me
+            if holder is not None and holder is not self and not is_lost:
+                raise RunBusyError(
+                    f"run {self.header.run_id} is being advanced in this process already; wait"
+                    " for it, or interrupt it first"
+                )
+            self.thread = me
+            _active[key] = self
+
+    def _unclaim(self) -> None:
+        key = (id(self.store), self.header.run_id)
+        with _guard:
+            if _active.get(key) is self:
+                del _active[key]
+
+
+def interrupt(store: Checkpointer, run_id: str) -> None:
+    """End the wait for a run, if this process advances it."""
+    with _guard:
+        session = _active.get((id(store), run_id))
+    if session is not None:
+        session.shared.interrupt()
+
+
+def _date(effect: Ask) -> None:
+    """Say when a question was asked, and until when it waits."""
+    question = effect.question
+    question.asked_at = question.asked_at or now()
+    if effect.lasts is not None:
+        question.deadline = (datetime.fromisoformat(question.asked_at) + effect.lasts).isoformat()

@@ -11,12 +11,27 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from graphflow.errors import DefinitionError
 from graphflow.names import named
 
-__all__ = ["checked_function", "checked_names", "declared_targets", "is_async", "takes_context"]
+__all__ = [
+    "checked_function",
+    "checked_names",
+    "closed",
+    "declared_targets",
+    "is_async",
+    "takes_context",
+]
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
     """Tell whether calling it gives a coroutine."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
+
+
+def closed(value: object) -> bool:
+    """Close a coroutine that nobody will await, which would warn later; tell whether it is one."""
+    if not inspect.iscoroutine(value):
+        return False
+    value.close()
+    return True
 
 
 def takes_context(fn: Callable[..., Any]) -> bool:

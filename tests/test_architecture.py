@@ -233,4 +233,4 @@ def test_a_planted_upward_import_is_found(source):
 def test_a_planted_library_is_found(source):
     """The check sees a library outside its place, and lets it be in its place."""
     assert misplaced(ast.parse(source), "names")
-    assert not misplaced(ast.parse(source), "validate")
+    assert not misplaced(ast.parse(source), "checks.shape")

@@ -477,8 +477,8 @@ class Slow(MemoryCheckpointer):
         super().__init__()
         self.meeting, self.begun = threading.Barrier(2), threading.Event()
 
-    def take(self, run_id: str, owner: str, *, limits_json: str | None = None) -> Lease:
-        lease = super().take(run_id, owner, limits_json=limits_json)
+    def take(self, run_id: str, owner: str, **given: Any) -> Lease:
+        lease = super().take(run_id, owner, **given)
         with suppress(threading.BrokenBarrierError):
             self.meeting.wait(0.3)
         if lease.epoch > 2:

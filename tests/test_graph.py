@@ -120,7 +120,7 @@ def test_a_list_edge_of_one_source_makes_a_join() -> None:
     graph.add_edge(["a"], "b")
     graph.add_edge("b", END)
 
-    assert graph.compile().run({}).steps[1].fired == {"b": ("a",)}
+    assert graph.compile().run({}).steps[1].fired == {"b": ["a"]}
 
 
 @pytest.mark.parametrize(

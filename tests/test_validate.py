@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+import graphflow.validate
 from graphflow import END, START, StateGraph
 from graphflow.errors import InvalidGraphError
 from graphflow.validate import Problem
@@ -176,7 +177,13 @@ CASES: dict[str, tuple[Callable[[], StateGraph[Any]], str, str, str]] = {
         lambda: route(graph_of("a b", (START, "a"), ("a", "b"), ("b", "a")), START, END),
         "GF201",
         "the loop a -> b has no way out",
-        "the limits stop it",
+        "only the limits of the run stop it",
+    ),
+    "a loop of fixed arrows": (
+        lambda: graph_of("a b", (START, "a"), ("a", "b"), ("b", "a"), ("b", END)),
+        "GF201",
+        "the loop a -> b goes round for ever: all its arrows are fixed",
+        "Let a router, a gate or a Command decide",
     ),
     "a loop with two ways in": (
         lambda: route(
@@ -211,23 +218,13 @@ def test_the_problem_is_found(case: str) -> None:
     assert any(message in p.message and fix in p.fix for p in found), found
     level = "warning" if code.startswith("GF2") else "error"
     assert {p.level for p in found} == {level}
+    assert code in (graphflow.validate.__doc__ or "")
     if level == "error":
         with pytest.raises(InvalidGraphError) as caught:
             graph.compile()
         assert list(caught.value.problems) == graph.check()
         assert code in str(caught.value)
         assert message in str(caught.value)
-
-
-def test_every_code_has_a_case() -> None:
-    """A code that validate.py can give is shown here."""
-    import re
-    from pathlib import Path
-
-    import graphflow.validate
-
-    source = Path(graphflow.validate.__file__).read_text(encoding="utf-8")
-    assert set(re.findall(r'"(GF\d+)"', source)) == {code for _, code, _, _ in CASES.values()}
 
 
 def test_all_problems_come_at_once() -> None:
@@ -248,9 +245,7 @@ def test_all_problems_come_at_once() -> None:
 
 def sensible() -> list[StateGraph[Any]]:
     """Make graphs that are all right."""
-    supervisor = graph_of(
-        "boss w1 w2", (START, "boss"), (["w1", "w2"], "boss"), ("boss", "w1"), ("boss", "w2")
-    )
+    supervisor = graph_of("boss w1 w2", (START, "boss"), (["w1", "w2"], "boss"))
     diamond = graph_of(
         "a b c d", (START, "a"), ("a", "b"), ("a", "c"), (["b", "c"], "d"), ("d", END)
     )
@@ -264,7 +259,7 @@ def sensible() -> list[StateGraph[Any]]:
     return [
         graph_of("a", (START, "a"), ("a", END)),
         diamond,
-        route(supervisor, "boss", END),
+        route(supervisor, "boss", "w1", "w2", END),
         nested,
         itself,
         route(routed, START, "a", "b", END),
@@ -291,21 +286,17 @@ def test_a_loop_in_a_loop_with_two_ways_in() -> None:
         ("h", "a"),
         ("h", "b"),
         ("a", "b"),
-        ("b", "a"),
-        ("b", "h"),
         ("b", END),
     )
 
-    assert [p.code for p in graph.check()] == ["GF202"]
+    assert [p.code for p in route(graph, "b", "a", "h").check()] == ["GF202"]
 
 
 def test_two_loops_with_one_head_are_fine() -> None:
     """Each back arrow's head dominates its source: one way in."""
-    graph = graph_of(
-        "h a b", (START, "h"), ("h", "a"), ("h", "b"), ("a", "h"), ("b", "h"), ("b", END)
-    )
+    graph = graph_of("h a b", (START, "h"), ("a", "h"), ("b", "h"))
 
-    assert graph.check() == []
+    assert route(graph, "h", "a", "b", END).check() == []
 
 
 def test_a_wrong_name_is_one_problem() -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Protocol, TypeVar
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.protocol import Checkpointer, Lease
 from graphflow.definition import canonical
-from graphflow.records import Ending, RunRecords
+from graphflow.records import Ending, RunHeader, RunRecords
 
 __all__ = ["copy_run"]
 
 
+class _OfStep(Protocol):
+    step: int
+
+
+_T = TypeVar("_T", bound=_OfStep)
+
+
 def copy_run(records: RunRecords, target: Checkpointer) -> None:
-    """Write all records of a run into a store.
+    """Write all records of a run and its children into a store, or nothing.
+
+    A fork becomes a run of its own with all its steps, and so does a child that is copied alone.
 
     Args:
         records: The run, whole.
@@ -21,7 +33,23 @@ def copy_run(records: RunRecords, target: Checkpointer) -> None:
     Raises:
         RunExistsError: It has one.
     """
-    header = records.header
+    alone = replace(
+        records.header,
+        parent=None,
+        parent_step=None,
+        parent_key=None,
+        fork_of=None,
+        fork_step=None,
+        fork_json=None,
+    )
+    (result,) = target.together([partial(_copy, records, alone, target, None)])
+    if isinstance(result, BaseException):
+        raise result
+
+
+def _copy(
+    records: RunRecords, header: RunHeader, target: Checkpointer, under: Lease | None
+) -> None:
     snapshots = {snapshot.step: snapshot for snapshot in records.snapshots}
     lease = target.begin(
         replace(header, status="running", ended_at=None),
@@ -29,13 +57,38 @@ def copy_run(records: RunRecords, target: Checkpointer) -> None:
         records.steps[0],
         snapshots[0],
         None,
+        under=under,
     )
     for step in records.steps[1:]:
+        _copy_open(records, step.step, lease, target)
         target.commit(lease, step, snapshots.get(step.step), None)
+    open_step = records.steps[-1].step + 1
+    _copy_open(records, open_step, lease, target)
     for task in records.kept:
-        target.keep(lease, records.steps[-1].step + 1, task)
+        target.keep(lease, open_step, task)
     for attempt in records.attempts:
         target.fail(lease, attempt)
     for call in records.calls:
         target.call(lease, call)
     target.end(lease, Ending(header.status, header.reason, header.error_type, header.error))
+
+
+def _copy_open(records: RunRecords, step: int, lease: Lease, target: Checkpointer) -> None:
+    """Copy what a step kept while it was open."""
+    for item in _of(step, records.items):
+        target.keep_item(lease, item)
+    for memo in _of(step, records.memos):
+        target.memo(lease, memo)
+    for asked in _of(step, records.questions):
+        target.ask(lease, replace(asked, answer_json=None, answered_at=None, answered_by=None))
+        if asked.answer_json is not None:
+            target.answer(lease, asked)
+    for child in records.children:
+        if child.header.parent_step == step:
+            # Of a fork, the children of the steps that it shares have another run's id
+            own = lease.run_id + child.header.run_id.removeprefix(child.header.parent or "")
+            _copy(child, replace(child.header, run_id=own, parent=lease.run_id), target, lease)
+
+
+def _of(step: int, records: Sequence[_T]) -> Iterable[_T]:
+    return [record for record in records if record.step == step]

@@ -1,29 +1,43 @@
 """Runs kept in lists, for as long as the process lives."""
 
-import json
-from copy import copy
-from dataclasses import dataclass, field, replace
-from threading import Lock
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from threading import RLock
+from typing import Any
 
-from graphflow.checkpoint.owner import is_alive
+from graphflow.checkpoint.memory_run import Mark, MemoryRun
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import (
+    answered_already,
+    check_answer,
+    check_family,
     check_free,
-    how_it_ends,
+    check_open,
     lost,
+    never_asked,
+    not_committed,
     not_found,
+    of_a_family,
     out_of_order,
+    parent_went_on,
     run_exists,
     the_one,
 )
+from graphflow.checkpoint.spending import spent_in
+from graphflow.checkpoint.standing import as_seen
 from graphflow.clock import now
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
     RunHeader,
     RunRecords,
     RunStatus,
     Snapshot,
+    Spent,
     StepRecord,
     TaskRecord,
 )
@@ -33,27 +47,14 @@ __all__ = ["MemoryCheckpointer"]
 _WHERE = "memory"
 
 
-@dataclass(slots=True)
-class _Run:
-    """All of one run, as it was given."""
-
-    header: RunHeader
-    spec_json: str
-    since: str
-    """When it was taken."""
-    steps: list[StepRecord] = field(default_factory=list)
-    kept: dict[int, TaskRecord] = field(default_factory=dict)
-    attempts: list[AttemptRecord] = field(default_factory=list)
-    calls: list[CallRecord] = field(default_factory=list)
-    snapshots: list[Snapshot] = field(default_factory=list)
-
-
 class MemoryCheckpointer:
     """A checkpointer without a file. It digests nothing: nothing can change behind its back."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
-        self._lock = Lock()
+        self._runs: dict[str, MemoryRun] = {}
+        self._lock = RLock()  # verbs are called inside `together`
+        self._marks: dict[str, Mark | None] | None = None
+        """Inside `together`: how each run stood that is changed; None of one that was begun."""
 
     def __repr__(self) -> str:
         return f"MemoryCheckpointer({len(self._runs)} runs)"
@@ -65,29 +66,66 @@ class MemoryCheckpointer:
         step: StepRecord,
         snapshot: Snapshot,
         ending: Ending | None,
+        *,
+        under: Lease | None = None,
     ) -> Lease:
-        """Create a run with its step 0; see `Checkpointer.begin`."""
-        lease = Lease(header.run_id, header.epoch)
-        run = _Run(replace(header, status="running", step=-1), spec_json, now())
-        _close_step(run, step, snapshot, ending)
+        """Create a run with its first step; see `Checkpointer.begin`."""
+        check_family(header, under)
+        run_id = header.run_id
+        run = MemoryRun(replace(header, status="running", step=-1), spec_json, now())
+        lease = Lease(run_id, header.epoch)
         with self._lock:
-            if header.run_id in self._runs:
-                raise run_exists(header.run_id)
-            self._runs[header.run_id] = run
+            if header.fork_of is not None:
+                run.origin = self._origin(header)
+                run.header.step = (header.fork_step or 0) - 1
+            if run_id in self._runs:
+                raise run_exists(run_id)
+            if under is not None:
+                run.parent = self._held(under)
+                check_open(under.run_id, header.parent_step or 0, run.parent.header.step)
+                run.header.owner, run.header.epoch = None, under.epoch
+                lease = Lease(run_id, under.epoch, under.root or under.run_id)
+            check_open(run_id, step.step, run.header.step)
+            if run.parent is not None:
+                run.parent.children.append(run)
+            if self._marks is not None:
+                self._marks[run_id] = None
+            run.close(step, snapshot, ending)
+            self._runs[run_id] = run
         return lease
 
-    def take(self, run_id: str, owner: str, *, limits_json: str | None = None) -> Lease:
+    def take(
+        self,
+        run_id: str,
+        owner: str,
+        *,
+        limits_json: str | None = None,
+        budget_json: str | None = None,
+        under: Lease | None = None,
+    ) -> Lease:
         """Take a run in order to advance it; see `Checkpointer.take`."""
         with self._lock:
             run = self._run(run_id)
             header = run.header
-            check_free(header, owner, run.since)
-            header.epoch += 1
-            header.owner, header.status, run.since = owner, "running", now()
+            if under is not None:
+                check_family(header, under)
+                self._held(under)
+                lease = Lease(run_id, under.epoch, under.root or under.run_id)
+            elif header.parent is not None:
+                raise of_a_family(run_id, header.parent)
+            else:
+                check_free(header, owner, run.since)
+                lease = Lease(run_id, header.epoch + 1)
+            self._note(run)
+            run.since = now()
+            header.epoch, header.owner = lease.epoch, None if lease.root else owner
+            header.status = "running"
             header.reason = header.error_type = header.error = header.ended_at = None
             if limits_json is not None:
                 header.limits_json = limits_json
-            return Lease(run_id, header.epoch)
+            if budget_json is not None:
+                header.budget_json = budget_json
+            return lease
 
     def commit(
         self, lease: Lease, step: StepRecord, snapshot: Snapshot | None, ending: Ending | None
@@ -95,132 +133,185 @@ class MemoryCheckpointer:
         """Commit a step; see `Checkpointer.commit`."""
         with self._lock:
             run = self._held(lease)
-            if step.step != run.header.step + 1:
-                raise out_of_order(lease.run_id, step.step, run.header.step)
-            _close_step(run, step, snapshot, ending)
+            header = run.header
+            if step.step != header.step + 1:
+                raise out_of_order(lease.run_id, step.step, header.step)
+            if run.parent is not None and run.parent.header.step >= (header.parent_step or 0):
+                raise parent_went_on(lease.run_id, header.parent_step)
+            run.close(step, snapshot, ending)
 
     def keep(self, lease: Lease, step: int, task: TaskRecord) -> None:
         """Store a complete task of a step that is still open; see `Checkpointer.keep`."""
         with self._lock:
+            self._open(lease, step).kept[task.ix] = task
+
+    def keep_item(self, lease: Lease, item: ItemRecord) -> None:
+        """Store a complete item of a map; see `Checkpointer.keep_item`."""
+        with self._lock:
+            self._open(lease, item.step).items[item.step, item.key, item.ix] = item
+
+    def ask(self, lease: Lease, question: QuestionRecord) -> None:
+        """Store a question; see `Checkpointer.ask`."""
+        with self._lock:
+            asked = self._open(lease, question.step).questions
+            asked.setdefault((question.step, question.key, question.name), question)
+
+    def answer(self, lease: Lease, question: QuestionRecord) -> None:
+        """Store the answer of a question; see `Checkpointer.answer`."""
+        check_answer(lease.run_id, question)
+        place = (question.step, question.key, question.name)
+        with self._lock:
             run = self._held(lease)
-            if step != run.header.step + 1:
-                raise out_of_order(lease.run_id, step, run.header.step)
-            run.kept[task.ix] = copy(task)
+            asked = run.questions.get(place)
+            if asked is None:
+                raise never_asked(lease.run_id, question)
+            if asked.answer_json is not None:
+                raise answered_already(lease.run_id, asked)
+            run.questions[place] = replace(
+                asked,
+                answer_json=question.answer_json,
+                answered_at=question.answered_at or now(),
+                answered_by=question.answered_by,
+            )
+            run.header.heard = run.header.step + 1
+            while run.parent is not None:
+                run = run.parent
+                self._note(run)
+                run.header.heard = run.header.step + 1
+
+    def memo(self, lease: Lease, memo: MemoRecord) -> None:
+        """Store the result of work inside a body; see `Checkpointer.memo`."""
+        with self._lock:
+            self._open(lease, memo.step).memos[memo.step, memo.key, memo.name] = memo
 
     def fail(self, lease: Lease, attempt: AttemptRecord) -> None:
         """Store a failed execution; see `Checkpointer.fail`."""
         with self._lock:
-            self._held(lease).attempts.append(copy(attempt))
+            self._held(lease).attempts.append(attempt)
 
     def call(self, lease: Lease, call: CallRecord) -> None:
         """Store a model call; see `Checkpointer.call`."""
         with self._lock:
-            self._held(lease).calls.append(copy(call))
+            self._held(lease).calls.append(call)
 
     def end(self, lease: Lease, ending: Ending) -> None:
         """Set the run's status without a step; see `Checkpointer.end`."""
         with self._lock:
-            _end(self._held(lease).header, ending)
+            self._held(lease).end(ending)
+
+    def stop(self, run_id: str, ending: Ending) -> None:
+        """End a run whoever advances it; see `Checkpointer.stop`."""
+        with self._lock:
+            run = self._run(run_id)
+            if self._marks is not None:
+                self._note_family(run)
+            run.stop(ending)
+
+    def together(self, verbs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Call verbs so that all of them are seen at once; see `Checkpointer.together`."""
+        results: list[Any] = []
+        done: list[dict[str, Mark | None]] = []
+        with self._lock:
+            outer = self._marks
+            try:
+                for verb in verbs:
+                    self._marks = {}
+                    done.append(self._marks)
+                    try:
+                        results.append(verb())
+                    except Exception as error:  # noqa: BLE001 - it is this function's result
+                        self._undo(done.pop())
+                        results.append(error)
+            except BaseException:
+                for marks in reversed(done):
+                    self._undo(marks)
+                raise
+            finally:
+                self._marks = outer
+            if outer is not None:
+                for marks in done:
+                    outer |= marks | outer  # how it stood first counts
+        return results
 
     def load(self, run_id: str, *, tail: bool = False) -> RunRecords:
         """Read a run; see `Checkpointer.load`."""
         with self._lock:
-            run = self._run(run_id)
-            header = _seen(run.header)
-            first = run.snapshots[-1].step if tail else 0
-            return RunRecords(
-                header,
-                json.loads(run.spec_json),
-                [_copy_step(step) for step in run.steps[first:]],
-                [copy(run.kept[ix]) for ix in sorted(run.kept)],
-                [copy(a) for a in run.attempts if not tail or a.step > header.step],
-                [] if tail else list(map(copy, run.calls)),
-                list(map(copy, run.snapshots[-1:] if tail else run.snapshots)),
-            )
+            return self._run(run_id).records(tail=tail)
+
+    def spent(self, run_id: str) -> Spent:
+        """Add up what a run and its children used; see `Checkpointer.spent`."""
+        with self._lock:
+            return spent_in(self._run(run_id).own_records())
 
     def runs(
         self, *, status: RunStatus | None = None, graph: str | None = None, limit: int | None = None
     ) -> list[RunHeader]:
         """List runs, newest first; see `Checkpointer.runs`."""
         with self._lock:
-            found = [_seen(run.header) for run in self._runs.values()]
-        found = [h for h in found if status in (None, h.status) and graph in (None, h.graph)]
+            found = [replace(run.header) for run in self._runs.values() if run.parent is None]
         found.reverse()  # of two runs of one time stamp, the one begun last comes first too
-        return sorted(found, key=lambda h: h.created_at, reverse=True)[:limit]
+        found.sort(key=lambda header: header.created_at, reverse=True)
+        alive: dict[str, bool] = {}
+        seen = (as_seen(header, alive=alive) for header in found if graph in (None, header.graph))
+        return list(islice((header for header in seen if status in (None, header.status)), limit))
 
     def find(self, prefix: str) -> str:
         """Find the one run id that begins with a prefix; see `Checkpointer.find`."""
         with self._lock:
-            found = [run_id for run_id in self._runs if run_id.startswith(prefix)]
+            if prefix in self._runs:
+                return prefix
+            roots = (run_id for run_id, run in self._runs.items() if run.parent is None)
+            found = [run_id for run_id in roots if run_id.startswith(prefix)]
         return the_one(prefix, sorted(found), _WHERE)
 
     def close(self) -> None:
         """Do nothing: there is no file to let go of."""
 
-    def _run(self, run_id: str) -> _Run:
+    def _run(self, run_id: str) -> MemoryRun:
         run = self._runs.get(run_id)
         if run is None:
             raise not_found(run_id, _WHERE)
         return run
 
-    def _held(self, lease: Lease) -> _Run:
-        run = self._run(lease.run_id)
-        if run.header.epoch != lease.epoch or run.header.status != "running":
-            raise lost(lease.run_id, lease.epoch, run.header)
+    def _held(self, lease: Lease) -> MemoryRun:
+        """Find the run of a lease that is good, in order to change it."""
+        run = self._runs.get(lease.run_id)
+        if run is None:
+            raise not_found(lease.run_id, _WHERE)
+        root = run if run.parent is None else run.root()
+        if root.header.epoch != lease.epoch or root.header.status != "running":
+            raise lost(root.header.run_id, lease.epoch, root.header)
+        if run is not root and run.header.status != "running":
+            raise lost(lease.run_id, run.header.epoch, run.header)
+        if self._marks is not None:
+            self._note(run)
         return run
 
+    def _open(self, lease: Lease, step: int) -> MemoryRun:
+        run = self._held(lease)
+        check_open(lease.run_id, step, run.header.step)
+        return run
 
-def _close_step(
-    run: _Run, step: StepRecord, snapshot: Snapshot | None, ending: Ending | None
-) -> None:
-    run.steps.append(_copy_step(step))
-    run.header.step = step.step
-    run.kept.clear()
-    if snapshot is not None:
-        run.snapshots.append(copy(snapshot))
-    if ending is not None:
-        _end(run.header, ending)
+    def _origin(self, header: RunHeader) -> MemoryRun:
+        """Find the run that is forked."""
+        origin, step = self._run(header.fork_of or ""), header.fork_step
+        if step is None or not 0 <= step <= origin.header.step:
+            raise not_committed(origin.header.run_id, step, origin.header.step)
+        return origin
 
+    def _note(self, run: MemoryRun) -> None:
+        """Inside `together`, note how a run stands before it is changed."""
+        if self._marks is not None and run.header.run_id not in self._marks:
+            self._marks[run.header.run_id] = run.mark()
 
-def _copy_step(step: StepRecord) -> StepRecord:
-    """Copy a committed step; the decision that a task made itself is among the step's."""
-    # By hand: copy.copy() takes two microseconds for each record, and this is every step's path.
-    return StepRecord(
-        step.step,
-        tuple([_copy_task(task) for task in step.tasks]),
-        tuple(step.decisions),
-        tuple(step.arrows),
-        {join: tuple(of) for join, of in step.fired.items()} if step.fired else {},
-        {join: tuple(of) for join, of in step.held.items()} if step.held else {},
-        tuple(step.ready),
-        step.derived_json,
-        step.committed_at or now(),
-    )
+    def _note_family(self, run: MemoryRun) -> None:
+        self._note(run)
+        for child in run.children:
+            self._note_family(child)
 
-
-def _copy_task(task: TaskRecord) -> TaskRecord:
-    return TaskRecord(
-        task.ix,
-        task.key,
-        task.node,
-        task.update_json,
-        task.started_at,
-        task.duration_ms,
-        task.attempts,
-        task.reads,
-        None,
-        task.replaces,
-    )
-
-
-def _end(header: RunHeader, ending: Ending) -> None:
-    header.status, header.ended_at = how_it_ends(ending)
-    header.reason = ending.reason
-    header.error_type, header.error = ending.error_type, ending.error
-    header.owner = None
-
-
-def _seen(header: RunHeader) -> RunHeader:
-    """Copy a header, and say so when its owner has died."""
-    is_stale = header.status == "running" and header.owner and not is_alive(header.owner)
-    return replace(header, status="stale") if is_stale else copy(header)
+    def _undo(self, marks: dict[str, Mark | None]) -> None:
+        for run_id, mark in marks.items():
+            if mark is None:
+                del self._runs[run_id]
+            else:
+                self._runs[run_id].reset(mark)

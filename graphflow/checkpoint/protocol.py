@@ -1,16 +1,21 @@
-"""What a checkpointer must do: nine verbs over the records."""
+"""What a checkpointer must do: its verbs over the records."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
     Ending,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
     RunHeader,
     RunRecords,
     RunStatus,
     Snapshot,
+    Spent,
     StepRecord,
     TaskRecord,
 )
@@ -27,7 +32,13 @@ class Lease:
 
     run_id: str
     epoch: int
-    """The run's epoch when it was taken. A write with an older one is refused."""
+    """The run's epoch when it was taken. A write with an older one is refused.
+
+    Of a child it is the epoch of the root, the run that has no parent: a process advances a run
+    and its children, or none of them.
+    """
+    root: str = ""
+    """The root of a child; of a root itself empty."""
 
 
 class Checkpointer(Protocol):
@@ -35,7 +46,14 @@ class Checkpointer(Protocol):
 
     Each verb is one transaction: all of it is durable when the call returns, or none of it is.
     Every write is fenced: it raises LeaseLostError, and stores nothing, when the run's epoch is
-    no longer the lease's. A step number is committed once.
+    no longer the lease's, or the run has ended. A step number is committed once.
+
+    A child is advanced under the lease of its root: it is fenced by the root's epoch and end too.
+    It has no owner of its own. Once its parent has committed the step that it is a part of, it
+    takes no more steps.
+
+    A record that was given belongs to the store: whoever gave it does not change it any more. A
+    record that was read may be the store's own; the lists around records are the reader's.
 
     Raises:
         LeaseLostError: Another process has taken the run.
@@ -50,32 +68,56 @@ class Checkpointer(Protocol):
         step: StepRecord,
         snapshot: Snapshot,
         ending: Ending | None,
+        *,
+        under: Lease | None = None,
     ) -> Lease:
-        """Create a run with its step 0.
+        """Create a run with its first step: step 0, or of a fork the step that it forks.
+
+        The steps of a fork before that one are those of the run it comes from, and are not
+        copied.
 
         Args:
-            header: `epoch` and `owner` are taken from it; the lease has that epoch.
+            header: `epoch` and `owner` are taken from it; the lease has that epoch. With `parent`
+                it is a child, with `fork_of` a fork.
             spec_json: The graph; its digest is `header.graph_digest`.
-            step: Step 0.
-            snapshot: The state of step 0.
+            step: The first step.
+            snapshot: The state after it.
             ending: Given when the run is over at once.
+            under: Of a child, the lease of its parent, which fences this write too. The child's
+                own lease has the epoch and the root of that one.
 
         Raises:
             RunExistsError: The run id is taken.
+            RunNotFoundError: The run that it forks is not there.
+            CheckpointError: That run has not committed the step; `under` is missing or not the
+                parent's; the parent's open step is another one.
         """
         ...
 
-    def take(self, run_id: str, owner: str, *, limits_json: str | None = None) -> Lease:
+    def take(
+        self,
+        run_id: str,
+        owner: str,
+        *,
+        limits_json: str | None = None,
+        budget_json: str | None = None,
+        under: Lease | None = None,
+    ) -> Lease:
         """Take a run in order to advance it: raise its epoch, name its owner, set it running.
 
         Args:
             run_id: The whole id.
             owner: The process, as `owner.this_process()` gives it.
             limits_json: New limits for the run.
+            budget_json: A new budget for the run.
+            under: Of a child, the lease of its parent: the child is set running, and has no epoch
+                and no owner of its own.
 
         Raises:
             RunNotFoundError: There is no such run.
-            RunBusyError: Its owner is another process that lives.
+            RunBusyError: Its owner is another process that lives, or it is a child and `under` is
+                missing.
+            CheckpointError: `under` is not the lease of its parent.
         """
         ...
 
@@ -92,6 +134,39 @@ class Checkpointer(Protocol):
         """Store a complete task of a step that is still open."""
         ...
 
+    def keep_item(self, lease: Lease, item: ItemRecord) -> None:
+        """Store a complete item of a map, in a step that is still open.
+
+        One that is there already (step, key, ix) is replaced.
+        """
+        ...
+
+    def ask(self, lease: Lease, question: QuestionRecord) -> None:
+        """Store a question of the open step; one that is there already (step, key, name) stays."""
+        ...
+
+    def answer(self, lease: Lease, question: QuestionRecord) -> None:
+        """Store the answer of a question, and that the run heard from outside.
+
+        `heard` of the run and of all its parents is set to the step that each has open, in the
+        same transaction.
+
+        Args:
+            lease: Of the run that asked.
+            question: `step`, `key` and `name` say which; only the answer is taken from it.
+
+        Raises:
+            AnswerError: It is answered already, or was never asked; the first answer stays.
+        """
+        ...
+
+    def memo(self, lease: Lease, memo: MemoRecord) -> None:
+        """Store the result of work inside a body of the open step.
+
+        One that is there already (step, key, name) is replaced.
+        """
+        ...
+
     def fail(self, lease: Lease, attempt: AttemptRecord) -> None:
         """Store a failed execution of a node's body."""
         ...
@@ -104,13 +179,58 @@ class Checkpointer(Protocol):
         """Set the run's status without a step, and let go of it."""
         ...
 
+    def stop(self, run_id: str, ending: Ending) -> None:
+        """End a run whoever advances it: raise its epoch, and set its status.
+
+        Whatever its owner writes from then on is refused. Its children of the open step get the
+        same ending. A run or child that is done stays so.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        ...
+
+    def together(self, verbs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Call verbs of this store so that all of them share one transaction, and one fsync.
+
+        Each sees what those before it have stored, and so does what it reads.
+
+        Args:
+            verbs: Functions without arguments; each calls verbs that write. All are called in the
+                thread that calls this.
+
+        Returns:
+            For each, in order, what it returned, or the exception it raised: that one has stored
+            nothing then, and its leases know of nothing. An error of the transaction itself is
+            given to all of them.
+        """
+        ...
+
     def load(self, run_id: str, *, tail: bool = False) -> RunRecords:
         """Read a run.
+
+        All of a fork has the steps that it shares too; of its first step also the attempts, calls,
+        items, questions, memos and children that led to it. A child that is stored as running
+        stands as its root does.
 
         Args:
             run_id: The whole id.
             tail: Read only what it takes to go on: the newest snapshot, the steps after it and
-                the snapshot's own step, the open step's tasks and attempts, no calls.
+                the snapshot's own step; of the open step its tasks, items, attempts, questions and
+                memos, and the headers of its children; no calls.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        ...
+
+    def spent(self, run_id: str) -> Spent:
+        """Add up the calls of a run and its children, and the time of their bodies.
+
+        The calls of tasks and items that are not complete do not count as calls, their tokens do.
+        The time of a map is that of its items, the time of a subgraph that of its run, and the time
+        of a task that fell back that of its attempts. What a fork shares counts for the run that
+        it forks.
 
         Raises:
             RunNotFoundError: There is no such run.
@@ -120,11 +240,11 @@ class Checkpointer(Protocol):
     def runs(
         self, *, status: RunStatus | None = None, graph: str | None = None, limit: int | None = None
     ) -> list[RunHeader]:
-        """List runs, newest first."""
+        """List runs, newest first; children are no runs of their own here."""
         ...
 
     def find(self, prefix: str) -> str:
-        """Find the one run id that begins with a prefix.
+        """Find the one run id that begins with a prefix; of a child it is the whole id.
 
         Raises:
             RunNotFoundError: None does, or several do (the message lists them).

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from graphflow.checkpoint.owner import describe, is_alive, is_here
+from graphflow.checkpoint.protocol import Lease
 from graphflow.clock import now
 from graphflow.errors import (
+    AnswerError,
     CheckpointError,
     LeaseLostError,
     RunBusyError,
@@ -12,14 +14,22 @@ from graphflow.errors import (
     RunExistsError,
     RunNotFoundError,
 )
-from graphflow.records import Ending, RunHeader, RunStatus
+from graphflow.records import Ending, QuestionRecord, RunHeader, RunStatus
 
 __all__ = [
+    "answered_already",
+    "check_answer",
+    "check_family",
     "check_free",
+    "check_open",
     "how_it_ends",
     "lost",
+    "never_asked",
+    "not_committed",
     "not_found",
+    "of_a_family",
     "out_of_order",
+    "parent_went_on",
     "run_exists",
     "the_one",
 ]
@@ -116,6 +126,8 @@ def lost(run_id: str, epoch: int, header: RunHeader | None) -> RunError:
     nothing = "Nothing of this write was stored"
     if header is None:
         return RunNotFoundError(f"run {run_id!r} has been deleted. {nothing}.")
+    if header.epoch != epoch and header.status == "cancelled":
+        return LeaseLostError(f"run {run_id!r} was cancelled. {nothing}.")
     if header.epoch != epoch:
         who = describe(header.owner) if header.owner else "nobody any more"
         return LeaseLostError(
@@ -144,4 +156,105 @@ def out_of_order(run_id: str, step: int, last: int) -> RunError | CheckpointErro
     return CheckpointError(
         f"step {step} of run {run_id!r} does not follow its last committed step, {last}. "
         "Nothing of this write was stored."
+    )
+
+
+def check_open(run_id: str, step: int, last: int) -> None:
+    """Check that a step is the open one.
+
+    Args:
+        run_id: The run.
+        step: The step's number.
+        last: The last committed step.
+
+    Raises:
+        LeaseLostError: It is committed already.
+        CheckpointError: It is a later one.
+    """
+    if step != last + 1:
+        raise out_of_order(run_id, step, last)
+
+
+def check_family(header: RunHeader, under: Lease | None) -> None:
+    """Check that a run is begun or taken under the lease of its parent, if it has one.
+
+    Raises:
+        CheckpointError: The lease is missing, of another run, or the run has no parent.
+    """
+    given = under.run_id if under is not None else None
+    if header.parent != given:
+        raise CheckpointError(
+            f"run {header.run_id!r} is a part of {header.parent!r}, and the lease that came with "
+            f"it is one of {given!r} (None: none). Nothing was stored."
+        )
+
+
+def of_a_family(run_id: str, parent: str) -> RunBusyError:
+    """Refuse to take a child without its parent."""
+    return RunBusyError(
+        f"run {run_id!r} is a part of run {parent!r} and is only advanced together with it; "
+        f"resume({parent!r}) goes on with both."
+    )
+
+
+def parent_went_on(run_id: str, step: int | None) -> LeaseLostError:
+    """Refuse a step of a child that its parent no longer waits for.
+
+    Args:
+        run_id: The child.
+        step: The step of the parent that it is a part of.
+    """
+    return LeaseLostError(
+        f"run {run_id!r} is a part of step {step} of its parent, which was committed without "
+        "waiting for it. Nothing of this write was stored."
+    )
+
+
+def not_committed(run_id: str, step: int | None, last: int) -> CheckpointError:
+    """Refuse to fork a run at a step that it has not committed.
+
+    Args:
+        run_id: The run that was to be forked.
+        step: The step.
+        last: The last committed step.
+    """
+    return CheckpointError(
+        f"run {run_id!r} cannot be forked at step {step}: its last committed step is {last}. "
+        "Nothing was stored."
+    )
+
+
+def check_answer(run_id: str, question: QuestionRecord) -> None:
+    """Check that there is an answer in what is to be stored as one.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if question.answer_json is None:
+        raise CheckpointError(
+            f"the answer to question {question.id!r} of run {run_id!r} has no `answer_json`; "
+            "nothing was stored."
+        )
+
+
+def never_asked(run_id: str, question: QuestionRecord) -> AnswerError:
+    """Refuse an answer without a question."""
+    return AnswerError(
+        f"run {run_id!r} has no question {question.id!r} in step {question.step}; "
+        f"`graphflow show {run_id}` lists what it asks."
+    )
+
+
+def answered_already(run_id: str, question: QuestionRecord) -> AnswerError:
+    """Refuse a second answer.
+
+    Args:
+        run_id: The run.
+        question: The question with its first answer.
+    """
+    answer = question.answer_json or ""
+    shown = answer if len(answer) <= 60 else answer[:60] + " ..."
+    return AnswerError(
+        f"question {question.id!r} of run {run_id!r} has an answer already: {shown}, given "
+        f"{question.answered_at} by {question.answered_by}. The first answer stays."
     )

@@ -5,31 +5,52 @@ names in `COLUMNS`.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from json.encoder import encode_basestring
+from collections.abc import Iterable
 from math import isnan
 from typing import Any, Final
 
+from graphflow.checkpoint.rows_json import (
+    arrows_from,
+    arrows_json,
+    chosen_from,
+    chosen_json,
+    evidence_from,
+    evidence_json,
+    held_from,
+    known_names_json,
+    names_from,
+    ready_from,
+    ready_json,
+)
 from graphflow.records import (
-    Arrow,
     AttemptRecord,
     CallRecord,
     DecisionRecord,
-    Evidence,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
     StepRecord,
     TaskRecord,
 )
 
 __all__ = [
     "COLUMNS",
+    "LATER",
     "Row",
+    "as_written",
     "attempt_from",
     "attempt_row",
     "call_from",
     "call_row",
+    "closed_task",
     "decision_from",
     "decision_row",
+    "item_from",
+    "item_row",
+    "memo_from",
+    "memo_row",
+    "question_from",
+    "question_row",
     "step_from",
     "step_row",
     "task_from",
@@ -48,41 +69,59 @@ COLUMNS: Final = {
     "attempts": "step key attempt node started_at duration_ms error_type error traceback",
     "calls": "step key attempt kind model started_at duration_ms input_tokens output_tokens "
     "cached_tokens request_json response_json error",
+    "items": "step key ix result_json started_at duration_ms attempts",
+    "questions": "step key name node kind prompt schema_json asked_at details_json deadline "
+    "default_json answer_json answered_at answered_by",
+    "memos": "step key name value_json stored_at",
 }
 """The columns that the rows of a table hold, in order, without those that place the row."""
 
+LATER: Final = {"steps": "heard", "tasks": "fell_back items"}
+"""Columns that came after the first release. A row ends before them when none of them is set: so
+the digests of rows from before stay true."""
+
+_UNSET: Final = {table: (None,) * len(names.split()) for table, names in LATER.items()}
+_GOTO: Final = COLUMNS["tasks"].split().index("goto_json")
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-_quoted = encode_basestring
-_scan = json.JSONDecoder().raw_decode
+
+
+def as_written(table: str, row: Row) -> Row:
+    """Cut off the later columns of a row that was read, if none of them is set (see `LATER`)."""
+    unset = _UNSET[table]
+    return row[: -len(unset)] if row[-len(unset) :] == unset else row
 
 
 def step_row(step: StepRecord) -> Row:
     """Put a step into columns, without its tasks and decisions."""
-    return (
+    row = (
         step.step,
         step.committed_at,
-        _arrows_json(step.arrows),
+        arrows_json(step.arrows),
         _json({join: list(of) for join, of in step.fired.items()}) if step.fired else "{}",
         _json({join: list(of) for join, of in step.held.items()}) if step.held else "{}",
-        _names_json(step.ready),
+        ready_json(step.ready, step.sends),
         step.derived_json,
     )
+    return (*row, 1) if step.heard else row
 
 
 def step_from(row: Row, tasks: Iterable[Row], decisions: Iterable[Row], digest: str) -> StepRecord:
     """Make a step of its rows."""
-    number, committed_at, arrows, fired, held, ready, derived = row
+    number, committed_at, arrows, fired, held, ready_text, derived, *later = row
+    ready, sends = ready_from(ready_text)
     return StepRecord(
         number,
         tuple(map(task_from, tasks)),
         tuple(map(decision_from, decisions)),
-        _arrows_from(arrows),
+        arrows_from(arrows),
         {} if fired == "{}" else {join: tuple(of) for join, of in json.loads(fired).items()},
-        {} if held == "{}" else _held_from(held),
-        _names_from(ready),
+        {} if held == "{}" else held_from(held),
+        ready,
         derived,
         committed_at,
         digest,
+        sends,
+        bool(later),
     )
 
 
@@ -95,7 +134,7 @@ def task_row(task: TaskRecord, *, is_open: bool = False) -> Row:
             a committed step has it among its decisions.
     """
     goto = task.goto if is_open else None
-    return (
+    row = (
         task.ix,
         task.key,
         task.node,
@@ -103,15 +142,24 @@ def task_row(task: TaskRecord, *, is_open: bool = False) -> Row:
         task.started_at,
         _real(task.duration_ms),
         task.attempts,
-        _names_json(task.reads),
-        _names_json(task.replaces),
+        known_names_json(task.reads),
+        known_names_json(task.replaces),
         _json(decision_row(0, goto)) if goto else None,
     )
+    if task.fell_back is not None or task.items is not None:
+        return (*row, task.fell_back, task.items)
+    return row
+
+
+def closed_task(row: Row) -> Row:
+    """Give the row of a task that was kept as it is once its step is committed."""
+    return (*row[:_GOTO], None, *row[_GOTO + 1 :])
 
 
 def task_from(row: Row) -> TaskRecord:
     """Make a task of its row."""
-    ix, key, node, update, started_at, ms, attempts, reads, replaces, goto = row
+    ix, key, node, update, started_at, ms, attempts, reads, replaces, goto, *later = row
+    fell_back, items = later or (None, None)
     return TaskRecord(
         ix,
         key,
@@ -120,9 +168,11 @@ def task_from(row: Row) -> TaskRecord:
         started_at,
         ms,
         attempts,
-        _names_from(reads),
+        names_from(reads),
         decision_from(tuple(json.loads(goto))) if goto else None,
-        _names_from(replaces),
+        names_from(replaces),
+        fell_back,
+        items,
     )
 
 
@@ -139,13 +189,13 @@ def decision_row(ix: int, decision: DecisionRecord) -> Row:
         decision.source,
         decision.router,
         decision.kind,
-        _names_json(decision.options),
-        _chosen(decision.chosen),
+        known_names_json(decision.options),
+        chosen_json(decision.chosen),
         decision.answer,
         decision.reason,
         # Not-a-number is null to a database
         None if confidence is None or isnan(confidence) else _real(confidence),
-        _evidence_json(decision.evidence),
+        evidence_json(decision.evidence),
         decision.details_json,
     )
 
@@ -156,12 +206,12 @@ def decision_from(row: Row) -> DecisionRecord:
     return DecisionRecord(
         source,
         router,
-        _names_from(options),
-        _names_from(chosen) if chosen.startswith("[") else (chosen,),
+        names_from(options),
+        chosen_from(chosen),
         reason,
         answer,
         confidence,
-        _evidence_from(evidence),
+        evidence_from(evidence),
         details,
         kind,
     )
@@ -212,65 +262,59 @@ def call_from(row: Row) -> CallRecord:
     return CallRecord(*row)
 
 
+def item_row(item: ItemRecord) -> Row:
+    """Put an item of a map into columns."""
+    return (
+        item.step,
+        item.key,
+        item.ix,
+        item.result_json,
+        item.started_at,
+        _real(item.duration_ms),
+        item.attempts,
+    )
+
+
+def item_from(row: Row) -> ItemRecord:
+    """Make an item of its row."""
+    return ItemRecord(*row)
+
+
+def question_row(question: QuestionRecord) -> Row:
+    """Put a question into columns."""
+    return (
+        question.step,
+        question.key,
+        question.name,
+        question.node,
+        question.kind,
+        question.prompt,
+        question.schema_json,
+        question.asked_at,
+        question.details_json,
+        question.deadline,
+        question.default_json,
+        question.answer_json,
+        question.answered_at,
+        question.answered_by,
+    )
+
+
+def question_from(row: Row) -> QuestionRecord:
+    """Make a question of its row."""
+    step, key, name, node, *rest = row
+    return QuestionRecord(step, key, node, name, *rest)
+
+
+def memo_row(memo: MemoRecord) -> Row:
+    """Put the result of work inside a body into columns."""
+    return (memo.step, memo.key, memo.name, memo.value_json, memo.stored_at)
+
+
+def memo_from(row: Row) -> MemoRecord:
+    """Make the result of work inside a body of its row."""
+    return MemoRecord(*row)
+
+
 def _real(number: float) -> float:
     return number + 0.0  # a float, and not minus zero, which SQLite does not store
-
-
-def _chosen(names: Sequence[str]) -> str:
-    # A plain name reads best in a query; a list begins with a bracket, so a name must not.
-    if len(names) == 1 and not names[0].startswith("["):
-        return names[0]
-    return _names_json(names)
-
-
-def _names_json(names: Sequence[str]) -> str:
-    # By hand, here and below: it takes a third of what an encoder takes, in every step
-    return "[" + ",".join(map(_quoted, names)) + "]" if names else "[]"
-
-
-def _arrows_json(arrows: Sequence[Arrow]) -> str:
-    quoted = [f"[{_quoted(a.source)},{_quoted(a.target)},{_quoted(a.kind)}]" for a in arrows]
-    return "[" + ",".join(quoted) + "]"
-
-
-# The steps of a loop repeat the same few texts
-@lru_cache(maxsize=1024)
-def _names_from(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
-
-
-@lru_cache(maxsize=1024)
-def _arrows_from(text: str) -> tuple[Arrow, ...]:
-    return tuple(Arrow(*arrow) for arrow in json.loads(text))
-
-
-def _held_from(text: str) -> dict[str, tuple[tuple[str, int], ...]]:
-    return {join: tuple((s, n) for s, n in of) for join, of in json.loads(text).items()}
-
-
-def _evidence_json(evidence: Sequence[Evidence]) -> str:
-    return "[" + ",".join(map(_one_json, evidence)) + "]"
-
-
-def _one_json(one: Evidence) -> str:
-    kind = "counter" if one.counter else "field"
-    value = "" if one.value_json is None else f',"value":{one.value_json}'
-    return f'{{"{kind}":{_quoted(one.name)}{value},"step":{one.step}}}'
-
-
-def _evidence_from(text: str) -> tuple[Evidence, ...]:
-    """Read what `_evidence_json` wrote, with each value's text exactly as it was."""
-    found = []
-    at = 1
-    while at < len(text) - 1:
-        counter = text.startswith('{"counter":', at)
-        name, at = _scan(text, at + len('{"counter":' if counter else '{"field":'))
-        value = None
-        if text.startswith(',"value":', at):
-            start = at + len(',"value":')
-            _, at = _scan(text, start)
-            value = text[start:at]
-        step, at = _scan(text, at + len(',"step":'))
-        found.append(Evidence(name, step, value, counter))
-        at += len("},")
-    return tuple(found)

@@ -3,48 +3,51 @@
 import os
 import shlex
 import weakref
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from graphflow.checkpoint.digest import sealed
 from graphflow.checkpoint.protocol import Ending, Lease
-from graphflow.checkpoint.refusals import (
-    check_free,
-    not_found,
-    out_of_order,
-    run_exists,
-    the_one,
+from graphflow.checkpoint.refusals import check_answer, check_open, not_found, the_one
+from graphflow.checkpoint.rows import Row, attempt_row, call_row, item_row, memo_row
+from graphflow.checkpoint.sqlite_check import checked
+from graphflow.checkpoint.sqlite_fence import Fenced, SqliteLease, own_lease, store_row
+from graphflow.checkpoint.sqlite_read import header_of, headers, ids_from, stored_run
+from graphflow.checkpoint.sqlite_runs import (
+    BeginWrite,
+    origin_of,
+    stop_run,
+    take_child,
+    take_run,
 )
-from graphflow.checkpoint.rows import attempt_row, call_row, task_row
-from graphflow.checkpoint.sqlite_read import (
-    checked,
-    header_of,
-    headers,
-    ids_from,
-    stored_run,
-)
+from graphflow.checkpoint.sqlite_spent import spent_by
 from graphflow.checkpoint.sqlite_write import (
-    BEGIN_RUN,
-    KEEP_TASK,
     STORE_ATTEMPT,
     STORE_CALL,
-    TAKE_RUN,
-    SqliteLease,
+    STORE_ITEM,
+    STORE_MEMO,
     StepWrite,
+    TaskWrite,
+    answer_question,
+    ask_question,
     end_run,
-    own_lease,
-    store_graph,
-    store_row,
+    question_to_store,
 )
-from graphflow.clock import now
+from graphflow.checkpoint.standing import as_seen
 from graphflow.errors import DatabaseUnavailableError
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
     RunHeader,
     RunRecords,
     RunStatus,
     Snapshot,
+    Spent,
     StepRecord,
     TaskRecord,
 )
@@ -102,48 +105,39 @@ class SqliteCheckpointer:
         step: StepRecord,
         snapshot: Snapshot,
         ending: Ending | None,
+        *,
+        under: Lease | None = None,
     ) -> Lease:
-        """Create a run with its step 0; see `Checkpointer.begin`."""
-        row = (
-            *(header.run_id, header.graph, header.graph_version, header.graph_digest),
-            *(header.created_at, header.thread_id, header.input_json, header.tags_json),
-            *(None,) * 6,
-        )
-        row, own = sealed("run", row)
-        lease = SqliteLease(str(row[0]), header.epoch, digest=own)
-        write = StepWrite(lease, step, snapshot, ending)
+        """Create a run with its first step; see `Checkpointer.begin`."""
+        file = self._file or self._open()
+        origin = None
+        if header.fork_of is not None:
+            # Apart from what is written: the steps of a run that are there do not change
+            origin = file.read(lambda cursor: origin_of(cursor, header))
+        parent = None if under is None else own_lease(under)
+        write = BeginWrite(header, spec_json, (step, snapshot, ending), parent, origin)
+        return file.write(write, write)
 
-        def work(cursor: "Cursor") -> None:
-            if cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", row[:1]).fetchone():
-                raise run_exists(header.run_id)
-            store_graph(cursor, header, spec_json)
-            more = (own, header.limits_json, header.epoch, header.owner, now())
-            lease.run = cursor.execute(BEGIN_RUN, row + more).lastrowid or 0
-            write(cursor)
-
-        (self._file or self._open()).write(work)
-        write.done()
-        return lease
-
-    def take(self, run_id: str, owner: str, *, limits_json: str | None = None) -> Lease:
+    def take(
+        self,
+        run_id: str,
+        owner: str,
+        *,
+        limits_json: str | None = None,
+        budget_json: str | None = None,
+        under: Lease | None = None,
+    ) -> Lease:
         """Take a run in order to advance it; see `Checkpointer.take`."""
+        parent = None if under is None else own_lease(under)
+        given = limits_json, budget_json
 
         def work(cursor: "Cursor") -> SqliteLease:
             header = header_of(cursor, run_id)
             if header is None:
                 raise not_found(run_id, str(self.path))
-            number, since = cursor.execute(
-                "SELECT id, taken_at FROM runs WHERE run_id = ?", (run_id,)
-            ).fetchone()
-            check_free(header, owner, since, self._release_by_hand(run_id))
-            cursor.execute(TAKE_RUN, (owner, now(), limits_json, run_id))
-            last, own = cursor.execute(
-                "SELECT step, digest FROM steps WHERE run = ? ORDER BY step DESC LIMIT 1", (number,)
-            ).fetchone()
-            kept = cursor.execute(
-                "SELECT ix FROM tasks WHERE run = ? AND step = ?", (number, last + 1)
-            )
-            return SqliteLease(run_id, header.epoch + 1, number, last, own, {ix for (ix,) in kept})
+            if parent is not None:
+                return take_child(cursor, header, parent, given)
+            return take_run(cursor, header, owner, given, self._release_by_hand(run_id))
 
         return (self._file or self._open()).write(work)
 
@@ -152,32 +146,59 @@ class SqliteCheckpointer:
     ) -> None:
         """Commit a step; see `Checkpointer.commit`."""
         write = StepWrite(own_lease(lease), step, snapshot, ending)
-        (self._file or self._open()).write(write)
-        write.done()
+        (self._file or self._open()).write(write, write)
 
     def keep(self, lease: Lease, step: int, task: TaskRecord) -> None:
         """Store a complete task of a step that is still open; see `Checkpointer.keep`."""
+        write = TaskWrite(own_lease(lease), step, task)
+        (self._file or self._open()).write(write, write)
+
+    def keep_item(self, lease: Lease, item: ItemRecord) -> None:
+        """Store a complete item of a map; see `Checkpointer.keep_item`."""
         own = own_lease(lease)
-        if step != own.step + 1:
-            raise out_of_order(lease.run_id, step, own.step)
-        row, check = sealed("task", (lease.run_id, step, *task_row(task, is_open=True)))
-        self._store(own, KEEP_TASK, (*row[1:], check))
-        own.kept.add(task.ix)
+        check_open(own.run_id, item.step, own.step)
+        self._store(own, STORE_ITEM, "item", item_row(item))
+
+    def ask(self, lease: Lease, question: QuestionRecord) -> None:
+        """Store a question; see `Checkpointer.ask`."""
+        own = own_lease(lease)
+        row = question_to_store(own, question)
+        (self._file or self._open()).write(lambda cursor: ask_question(cursor, own, row))
+
+    def answer(self, lease: Lease, question: QuestionRecord) -> None:
+        """Store the answer of a question; see `Checkpointer.answer`."""
+        own = own_lease(lease)
+        check_answer(own.run_id, question)
+        (self._file or self._open()).write(lambda cursor: answer_question(cursor, own, question))
+
+    def memo(self, lease: Lease, memo: MemoRecord) -> None:
+        """Store the result of work inside a body; see `Checkpointer.memo`."""
+        own = own_lease(lease)
+        check_open(own.run_id, memo.step, own.step)
+        self._store(own, STORE_MEMO, "memo", memo_row(memo))
 
     def fail(self, lease: Lease, attempt: AttemptRecord) -> None:
         """Store a failed execution; see `Checkpointer.fail`."""
-        row, check = sealed("attempt", (lease.run_id, *attempt_row(attempt)))
-        self._store(own_lease(lease), STORE_ATTEMPT, (*row[1:], check))
+        self._store(own_lease(lease), STORE_ATTEMPT, "attempt", attempt_row(attempt))
 
     def call(self, lease: Lease, call: CallRecord) -> None:
         """Store a model call; see `Checkpointer.call`."""
-        row, check = sealed("call", (lease.run_id, *call_row(call)))
-        self._store(own_lease(lease), STORE_CALL, (*row[1:], check))
+        self._store(own_lease(lease), STORE_CALL, "call", call_row(call))
 
     def end(self, lease: Lease, ending: Ending) -> None:
         """Set the run's status without a step; see `Checkpointer.end`."""
         own = own_lease(lease)
         (self._file or self._open()).write(lambda cursor: end_run(cursor, own, ending))
+
+    def stop(self, run_id: str, ending: Ending) -> None:
+        """End a run whoever advances it; see `Checkpointer.stop`."""
+        file = self._file or self._open()
+        if not file.write(lambda cursor: stop_run(cursor, run_id, ending)):
+            raise not_found(run_id, str(self.path))
+
+    def together(self, verbs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Call verbs so that they share one transaction; see `Checkpointer.together`."""
+        return (self._file or self._open()).together(verbs) if verbs else []
 
     def load(self, run_id: str, *, tail: bool = False) -> RunRecords:
         """Read a run; see `Checkpointer.load`."""
@@ -187,12 +208,28 @@ class SqliteCheckpointer:
             raise not_found(run_id, str(self.path))
         return checked(stored)
 
+    def spent(self, run_id: str) -> Spent:
+        """Add up what a run and its children used; see `Checkpointer.spent`."""
+        file = self._file or self._open()
+        found = file.read(lambda cursor: spent_by(cursor, run_id))
+        if found is None:
+            raise not_found(run_id, str(self.path))
+        return found
+
     def runs(
         self, *, status: RunStatus | None = None, graph: str | None = None, limit: int | None = None
     ) -> list[RunHeader]:
         """List runs, newest first; see `Checkpointer.runs`."""
         file = self._file or self._open()
-        return file.read(lambda cursor: headers(cursor, status, graph, limit))
+        # Whether a running run is stale shows only when its owner is looked for
+        stored: RunStatus | None = "running" if status == "stale" else status
+
+        def work(cursor: "Cursor") -> list[RunHeader]:
+            alive: dict[str, bool] = {}
+            seen = (as_seen(header, alive=alive) for header in headers(cursor, stored, graph))
+            return list(islice((h for h in seen if status in (None, h.status)), limit))
+
+        return file.read(work)
 
     def find(self, prefix: str) -> str:
         """Find the one run id that begins with a prefix; see `Checkpointer.find`."""
@@ -211,14 +248,17 @@ class SqliteCheckpointer:
             raise DatabaseUnavailableError(
                 f"{self.path} has been closed here; compile the graph with it again."
             )
-        from graphflow.checkpoint.sqlite_file import open_file, release_file
+        from graphflow.checkpoint.open_files import open_file, release_file
 
         self._file = open_file(self.path, self._durability)
         self._release = weakref.finalize(self, release_file, self._file)
         return self._file
 
-    def _store(self, lease: SqliteLease, sql: str, row: tuple[object, ...]) -> None:
-        (self._file or self._open()).write(lambda cursor: store_row(cursor, lease, sql, row))
+    def _store(self, lease: SqliteLease, sql: Fenced, kind: str, row: Row) -> None:
+        """Store a row that stands alone, with a digest of its own."""
+        sealed_row, check = sealed(kind, (lease.run_id, *row))
+        stored = (*sealed_row[1:], check)
+        (self._file or self._open()).write(lambda cursor: store_row(cursor, lease, sql, stored))
 
     def _release_by_hand(self, run_id: str) -> str:
         quoted = run_id.replace("'", "''")

@@ -6,17 +6,28 @@ commit unless told otherwise, and copies the log into the file itself, under the
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from threading import Lock, RLock
-from typing import Final, Literal, TypeVar
+from threading import Lock, get_ident
+from typing import Any, Final, Literal, TypeVar
 
 from graphflow.checkpoint.sqlite_errors import locked, translated
+from graphflow.checkpoint.sqlite_group import (
+    Place,
+    Teller,
+    Verbs,
+    do_all,
+    settle_all,
+    take_group,
+)
 from graphflow.checkpoint.sqlite_schema import prepare
 from graphflow.checkpoint.writers_lock import WritersLock
 from graphflow.errors import DatabaseUnavailableError
 
-__all__ = ["Durability", "SqliteFile", "open_file", "release_file"]
+__all__ = ["Durability", "SqliteFile"]
 
 Durability = Literal["full", "normal"]
 
@@ -24,6 +35,8 @@ _T = TypeVar("_T")
 _PATIENCE: Final = 10.0  # seconds to wait for another writer
 _LONG_LOG: Final = 4_000_000  # bytes
 _LOOK_EVERY: Final = 32  # commits; one of a small step writes some 15 kB to the log
+_NAP: Final = 0.5  # seconds until a thread looks again whether it can go on, woken or not
+_FAILURES: Final = (sqlite3.Error, MemoryError)  # after which SQLite may have undone all itself
 
 
 class SqliteFile:
@@ -32,12 +45,14 @@ class SqliteFile:
     Attributes:
         path: The file.
         users: How many checkpointers share it.
+        transactions: How many were committed through this connection.
         is_closed: The last one has closed it.
     """
 
     def __init__(self, path: Path, durability: Durability) -> None:
         self.path = path
         self.users = 0
+        self.transactions = 0
         self.is_closed = False
         self._durability = durability
         self._wal = path.with_name(path.name + "-wal")
@@ -47,15 +62,19 @@ class SqliteFile:
         self._read_only = not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         self._lock = Lock()
         self._writers: WritersLock | None = None
-        self._commits = 0
+        self._queue: deque[Place] = deque()
+        self._verbs: Verbs | None = None
         # One cursor for all: making one for each statement takes half a microsecond
         self._cursor: sqlite3.Cursor | None = self._open()
 
-    def write(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
+    def write(self, work: Callable[[sqlite3.Cursor], _T], teller: Teller | None = None) -> _T:
         """Do something in one transaction: all of it is durable then, or none.
 
+        Threads that write while another one commits share the next transaction.
+
         Args:
-            work: What to do; an exception from it rolls everything back.
+            work: What to do; an exception from it undoes all that it did.
+            teller: Is told once it is durable.
 
         Returns:
             What `work` returned.
@@ -64,31 +83,46 @@ class SqliteFile:
             DatabaseUnavailableError: Locked, read-only, full or gone.
             CheckpointCorruptError: SQLite found the file damaged.
         """
-        with self._lock:
-            cursor, writers = self._ready(), self._writers
-            if writers is None:
-                raise DatabaseUnavailableError(
-                    f"{self.path} cannot be written: the file or its folder is read-only. "
-                    "Nothing was stored; make both writable, or take another file."
-                )
+        verbs = self._verbs
+        try:
+            if verbs is not None and verbs.thread == get_ident():
+                result: _T = verbs.write(work, teller)
+                return result
+            if self._queue or self._lock.locked():
+                return self._queue_up(Place(work, teller, is_portable=True))  # type: ignore[no-any-return]  # a Place holds works of any kind
+            with self._lock:
+                return self._transact(work, None if teller is None else teller.done)
+        except sqlite3.Error as error:
+            raise translated(error, self.path, _PATIENCE) from error
+        finally:
+            if self._queue:
+                self._wake_next()
+
+    def together(self, verbs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Call functions whose verbs share one transaction; see `Checkpointer.together`."""
+        around = self._verbs
+        if around is not None and around.thread == get_ident():
+            return around.call(verbs)
+        group = Verbs(verbs)
+
+        def work(cursor: sqlite3.Cursor) -> list[Any]:
+            self._verbs = group
             try:
-                with writers:
-                    try:
-                        cursor.execute("BEGIN IMMEDIATE")
-                        result = work(cursor)
-                        cursor.execute("COMMIT")
-                    except BaseException:
-                        if cursor.connection.in_transaction:
-                            cursor.execute("ROLLBACK")
-                        raise
-                    self._commits += 1
-                    if not self._commits % _LOOK_EVERY:
-                        self._shorten_log(cursor)
-                    return result
-            except TimeoutError:
-                raise locked(self.path, _PATIENCE) from None
-            except sqlite3.Error as error:
-                raise translated(error, self.path, _PATIENCE) from error
+                return group(cursor)
+            finally:
+                self._verbs = None
+
+        try:
+            result: list[Any] = self._queue_up(Place(work, group, is_portable=False))
+        except Exception as error:  # noqa: BLE001 - it is given to each of them
+            group.take_back()
+            if isinstance(error, sqlite3.Error):
+                error = translated(error, self.path, _PATIENCE)
+            return [error] * len(verbs)
+        except BaseException:
+            group.take_back()
+            raise
+        return result
 
     def read(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
         """Read something as it is at one moment, whatever others write meanwhile.
@@ -103,17 +137,23 @@ class SqliteFile:
             DatabaseUnavailableError: Locked or gone.
             CheckpointCorruptError: SQLite found the file damaged.
         """
-        with self._lock:
-            cursor = self._ready()
-            try:
-                cursor.execute("BEGIN")
-                try:
+        verbs = self._verbs
+        try:
+            if verbs is not None and verbs.thread == get_ident():
+                return verbs.read(work)
+            with self._lock:
+                cursor = self._ready()
+                try:  # Ctrl-C may come as soon as the transaction has begun
+                    cursor.execute("BEGIN")
                     return work(cursor)
                 finally:
                     if cursor.connection.in_transaction:
                         cursor.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise translated(error, self.path, _PATIENCE) from error
+        except sqlite3.Error as error:
+            raise translated(error, self.path, _PATIENCE) from error
+        finally:
+            if self._queue:
+                self._wake_next()
 
     def require(self, durability: Durability) -> None:
         """Sync every commit from now on, if one of the checkpointers wants that."""
@@ -147,7 +187,100 @@ class SqliteFile:
         if self._writers is not None:
             self._writers.close()
         self._cursor, self._writers, self._lock = None, None, Lock()
+        self._queue, self._verbs = deque(), None
         return parents
+
+    def _transact(
+        self, work: Callable[[sqlite3.Cursor], _T], settle: Callable[[], object] | None
+    ) -> _T:
+        """Do something in one transaction, and settle it when that is committed."""
+        cursor, writers = self._ready(), self._writers
+        if writers is None:
+            raise DatabaseUnavailableError(
+                f"{self.path} cannot be written: the file or its folder is read-only. "
+                "Nothing was stored; make both writable, or take another file."
+            )
+        is_complete = False
+        try:
+            with writers:
+                try:
+                    cursor.execute("BEGIN IMMEDIATE")
+                    result = work(cursor)
+                    is_complete = True
+                    cursor.execute("COMMIT")
+                    if settle is not None:
+                        settle()
+                except BaseException as error:
+                    if cursor.connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+                    elif is_complete and not isinstance(error, _FAILURES) and settle is not None:
+                        settle()  # Ctrl-C came when it was durable already
+                    raise
+                self.transactions += 1
+                if not self.transactions % _LOOK_EVERY:
+                    self._shorten_log(cursor)
+                return result
+        except TimeoutError:
+            raise locked(self.path, _PATIENCE) from None
+
+    def _queue_up(self, place: Place) -> Any:
+        """Wait until a work is done: by the thread that commits next, or by this one."""
+        self._queue.append(place)
+        try:
+            while not place.is_settled:
+                if self._lock.locked():
+                    place.wait(_NAP)
+                    continue
+                try:
+                    with self._lock:
+                        self._lead(place)
+                finally:
+                    self._wake_next()
+        except BaseException:
+            self._withdraw(place)
+            raise
+        if place.error is not None:
+            raise place.error
+        return place.result
+
+    def _lead(self, own: Place) -> None:
+        """Do all works that wait, in one transaction; the lock is held."""
+        if own.is_settled:
+            return
+        group = take_group(self._queue, own)
+        try:
+            if len(group) == 1:
+                own.result = self._transact(own.work, own.settle)
+            else:
+                self._transact(partial(do_all, places=group), partial(settle_all, group))
+        except Exception as error:
+            if own.is_settled:
+                raise
+            settle_all(group, error)
+        except BaseException:
+            # Ctrl-C here: either all is settled, or nothing is stored and the others go on without
+            others = [place for place in group if not (place.is_settled or place is own)]
+            self._queue.extendleft(reversed(others))
+            own.is_settled = True
+            raise
+
+    def _withdraw(self, place: Place) -> None:
+        """Let go of a work whose thread was interrupted: it is withdrawn, or it is done.
+
+        Withdrawn when nobody has begun with it. Otherwise it is waited for: it is done or has
+        failed then, and the lease knows which.
+        """
+        while not place.is_settled:
+            try:
+                self._queue.remove(place)
+                place.is_settled = True
+            except ValueError:
+                place.wait(_NAP)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        with suppress(IndexError):
+            self._queue[0].turn.put(None)
 
     def _ready(self) -> sqlite3.Cursor:
         if self.is_closed:
@@ -242,67 +375,3 @@ class SqliteFile:
         conn.execute(f"PRAGMA synchronous = {self._durability.upper()}")
         conn.execute("PRAGMA wal_autocheckpoint = 0")
         conn.execute("PRAGMA journal_size_limit = 0")  # so that its length says what is in it
-
-
-class _Registry:
-    """The files that this process has open."""
-
-    def __init__(self) -> None:
-        self.files: dict[tuple[int, int], SqliteFile] = {}
-        self.of_parent: list[sqlite3.Cursor] = []
-        self.lock = RLock()  # a checkpointer may be collected, and so released, during an opening
-
-    def after_fork(self) -> None:
-        """In a forked child: touch nothing of the parent's connections."""
-        self.lock = RLock()
-        for file in self.files.values():
-            # Closing one here could empty the log under the parent's feet
-            self.of_parent += file.leave_to_parent()
-
-
-_registry = _Registry()
-os.register_at_fork(after_in_child=_registry.after_fork)
-
-
-def open_file(path: Path, durability: Durability) -> SqliteFile:
-    """Open a file, or share the connection that this process has; make a file if there is none.
-
-    Args:
-        path: The file; its folder exists.
-        durability: See `SqliteCheckpointer`.
-
-    Returns:
-        The connection; call `release_file` when done.
-
-    Raises:
-        NotADatabaseError: It is something else. It is left as it was.
-        DatabaseUnavailableError: It cannot be opened.
-    """
-    with _registry.lock:
-        try:
-            if not path.exists():
-                # Opened and closed before any connection is: closing any of its descriptors
-                # would drop the locks of all connections of this process.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise DatabaseUnavailableError(f"{path} cannot be made: {error.strerror}") from error
-        info = path.stat()
-        file = _registry.files.get((info.st_dev, info.st_ino))
-        if file is None or file.is_closed:
-            file = _registry.files[info.st_dev, info.st_ino] = SqliteFile(path, durability)
-        file.users += 1
-    file.require(durability)
-    return file
-
-
-def release_file(file: SqliteFile) -> None:
-    """Say that one checkpointer is done with a file; after the last one it is closed."""
-    with _registry.lock:
-        file.users -= 1
-        if file.users:
-            return
-        for key in [key for key, known in _registry.files.items() if known is file]:
-            del _registry.files[key]
-        file.close()

@@ -1,34 +1,28 @@
-"""Reading runs from the tables, and checking that they are what was written.
+"""Reading the rows of runs from the tables: of one run, of those it forks, and of its children."""
 
-A run's digest covers what never changes of it; that of each step continues from the one before
-and covers the step's rows; a snapshot, a kept task, a failed attempt and a call have their own.
-What changes of a run (status, epoch, owner, limits) has none. That a whole attempt or call is
-gone shows only where its row went: as damage of another run, or as a foreign key to none.
-"""
-
-import json
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from graphflow.checkpoint.digest import digest, snapshot_digest
-from graphflow.checkpoint.owner import is_alive
-from graphflow.checkpoint.rows import (
-    COLUMNS,
-    Row,
-    attempt_from,
-    call_from,
-    step_from,
-    task_from,
-)
-from graphflow.errors import CheckpointCorruptError
-from graphflow.records import RunHeader, RunRecords, RunStatus, Snapshot, StepRecord
+from graphflow.checkpoint.rows import COLUMNS, LATER, Row
+from graphflow.records import RunHeader, RunStatus
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
 
-__all__ = ["FIXED", "Stored", "checked", "header_of", "headers", "ids_from", "stored_run"]
+__all__ = [
+    "FIXED",
+    "HEADS",
+    "Part",
+    "Stored",
+    "header_of",
+    "headers",
+    "ids_from",
+    "link_before",
+    "number_of",
+    "root_of",
+    "stored_run",
+]
 
 FIXED: Final = (
     "run_id, graph, graph_version, graph_digest, created_at, thread_id, input_json, tags_json, "
@@ -39,25 +33,68 @@ FIXED: Final = (
 _HEADER: Final = (
     "SELECT run_id, graph, graph_version, graph_digest, status, created_at, input_json, reason, "
     "error_type, error, ended_at, thread_id, limits_json, tags_json, epoch, owner, "
-    "coalesce((SELECT max(step) FROM steps WHERE run = runs.id), -1) FROM runs"
+    "coalesce((SELECT max(step) FROM steps WHERE run = runs.id), -1), "
+    "(SELECT run_id FROM runs parent WHERE parent.id = runs.parent_run), parent_step, parent_task, "
+    "(SELECT run_id FROM runs origin WHERE origin.id = runs.fork_of), fork_step, fork_json, "
+    "budget_json, heard FROM runs"
 )
 
 
 def _select(table: str, place: str, order: str, more: str = "") -> str:
-    columns = ", ".join(filter(None, (*place.split(), *COLUMNS[table].split(), more)))
-    start = f"SELECT {columns} FROM {table}"  # noqa: S608 - built from our own names of columns
-    return f"{start} WHERE run = ? AND step >= ? ORDER BY {order}"
+    names = (*place.split(), *COLUMNS[table].split(), *LATER.get(table, "").split(), more)
+    start = f"SELECT {', '.join(filter(None, names))} FROM {table}"  # noqa: S608 - built from our own names of columns
+    return f"{start} WHERE run = ? AND step >= ? AND step < ? ORDER BY {order}"
 
 
 _STEPS: Final = _select("steps", "", "step", "digest")
 _TASKS: Final = _select("tasks", "step", "step, ix", "digest")
 _DECISIONS: Final = _select("decisions", "step", "step, ix")
-_ATTEMPTS: Final = _select("attempts", "", "step, started_at, key, attempt", "digest")
-_CALLS: Final = _select("calls", "", "id", "digest")
-_FIXED: Final = f"SELECT id, digest, {FIXED} FROM runs WHERE run_id = ?"  # noqa: S608 - built from our own names of columns
 _SNAPSHOTS: Final = (
-    "SELECT step, state_json, counters_json, digest FROM snapshots WHERE run = ? ORDER BY step"
+    "SELECT step, state_json, counters_json, digest FROM snapshots "
+    "WHERE run = ? AND step >= ? AND step < ? ORDER BY step"
 )
+_NEWEST: Final = (
+    "SELECT step, state_json, counters_json, digest FROM snapshots "
+    "WHERE run = ? ORDER BY step DESC LIMIT 1"
+)
+_LOOSE: Final = {
+    "attempt": _select("attempts", "", "step, started_at, key, attempt", "digest"),
+    "call": _select("calls", "", "id", "digest"),
+    "item": _select("items", "", "step, key, ix", "digest"),
+    "question": _select("questions", "", "step, rowid", "digest"),
+    "memo": _select("memos", "", "step, key, name", "digest"),
+}
+"""By kind: rows that stand alone, each with a digest of its own."""
+HEADS: Final = (
+    "SELECT parent_step, run_id, "
+    "(SELECT digest FROM steps WHERE run = child.id ORDER BY step DESC LIMIT 1) FROM runs child "
+    "WHERE parent_run = ? AND id > parent_run AND parent_step >= ? AND parent_step < ? "
+    "ORDER BY parent_step, run_id"
+)
+"""The children of a range of steps, with the digest of the last step of each."""
+_FIXED: Final = f"SELECT id, digest, {FIXED} FROM runs WHERE id = ?"  # noqa: S608 - built from our own names of columns
+
+_END: Final = 2**62  # after any step
+
+
+@dataclass(slots=True)
+class Part:
+    """What one run gives to the one that is read: that run itself, and each that it forks."""
+
+    run_id: str
+    fixed: Row
+    digest: str
+    below: int | None
+    """Steps before this one are given; None: all."""
+    steps: list[Row]
+    tasks: list[Row]
+    decisions: list[Row]
+    snapshots: list[Row]
+    loose: dict[str, list[Row]]
+    heads: list[Row]
+    first: int = 0
+    """Of a tail: the first of the steps, and the digest that it continues from."""
+    previous: str | None = None
 
 
 @dataclass(slots=True)
@@ -65,40 +102,30 @@ class Stored:
     """The rows of a run as they were read."""
 
     header: RunHeader
-    fixed: Row
-    digest: str
-    graph: Row | None
+    graph: Row | None = None
     """The row of `graphs`; None when it is missing."""
-    previous: str
-    """The digest that the first of the steps continues from."""
-    steps: list[Row]
-    tasks: list[Row]
-    decisions: list[Row]
-    attempts: list[Row]
-    calls: list[Row]
-    snapshots: list[Row]
+    parts: list[Part] = field(default_factory=list)
+    """Oldest first; the last one is the run's own. Of a child in a tail there is none."""
+    children: list["Stored"] = field(default_factory=list)
+    root: RunHeader | None = None
+    """Of a child that was read by itself: its root."""
 
 
-def headers(
-    cursor: "Cursor", status: RunStatus | None, graph: str | None, limit: int | None
-) -> list[RunHeader]:
-    """Read the headers of runs, newest first."""
-    # Whether a running run is stale shows only when its owner is looked for
-    stored = "running" if status == "stale" else status
+def headers(cursor: "Cursor", status: RunStatus | None, graph: str | None) -> Iterator[RunHeader]:
+    """Read the headers of runs that have no parent, newest first.
+
+    Args:
+        cursor: In a transaction.
+        status: Only those that stand so in the table.
+        graph: Only those of this graph.
+    """
     rows = cursor.execute(
-        f"{_HEADER} WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR graph = ?2) "
-        "ORDER BY created_at DESC, id DESC",
-        (stored, graph),
+        f"{_HEADER} WHERE parent_run IS NULL AND (?1 IS NULL OR status = ?1) "
+        "AND (?2 IS NULL OR graph = ?2) ORDER BY created_at DESC, id DESC",
+        (status, graph),
     )
-    found: list[RunHeader] = []
-    alive: dict[str, bool] = {}
     for row in rows:
-        if limit is not None and len(found) >= limit:
-            break
-        header = _seen(RunHeader(*row), alive)
-        if status in (None, header.status):
-            found.append(header)
-    return found
+        yield RunHeader(*row)
 
 
 def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:
@@ -113,13 +140,55 @@ def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:
     return RunHeader(*row) if row else None
 
 
+def root_of(cursor: "Cursor", number: int) -> RunHeader | None:
+    """Read the header of the root of a run; of a run without a parent it is its own.
+
+    Args:
+        cursor: In a transaction.
+        number: The number of the run in the table.
+    """
+    while True:
+        (parent,) = cursor.execute("SELECT parent_run FROM runs WHERE id = ?", (number,)).fetchone()
+        # A parent is older than its child; what says otherwise is damaged, and could go in a circle
+        if parent is None or parent >= number:
+            return header_of(cursor, number)
+        number = parent
+
+
 def ids_from(cursor: "Cursor", prefix: str, limit: int) -> list[str]:
-    """Read the first of the run ids that begin with a prefix, in order."""
+    """Read the first of the run ids that begin with a prefix, in order.
+
+    A child is only found by its whole id.
+    """
     rows = cursor.execute(
-        "SELECT run_id FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT ?",
+        "SELECT run_id FROM runs WHERE run_id >= ?1 AND run_id < ?2 "
+        "AND (parent_run IS NULL OR run_id = ?1) ORDER BY run_id LIMIT ?3",
         (prefix, prefix + "\U0010ffff", limit),
     )
     return [run_id for (run_id,) in rows]
+
+
+def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
+    """Read the digest that a step continues from: that of the step before.
+
+    Args:
+        cursor: In a transaction.
+        run: The number of the run in the table; the step before may be one of those it forks.
+        step: From 1.
+
+    Returns:
+        The digest; None when the step before is missing.
+    """
+    while True:
+        row = cursor.execute(
+            "SELECT digest FROM steps WHERE run = ? AND step = ?", (run, step - 1)
+        ).fetchone()
+        if row:
+            return str(row[0])
+        (origin,) = cursor.execute("SELECT fork_of FROM runs WHERE id = ?", (run,)).fetchone()
+        if origin is None or origin >= run:
+            return None
+        run = origin
 
 
 def stored_run(cursor: "Cursor", run_id: str, *, tail: bool) -> Stored | None:
@@ -127,119 +196,100 @@ def stored_run(cursor: "Cursor", run_id: str, *, tail: bool) -> Stored | None:
     header = header_of(cursor, run_id)
     if header is None:
         return None
-    number, own, *fixed = cursor.execute(_FIXED, (run_id,)).fetchone()
-    graph = cursor.execute(
+    stored = Stored(header)
+    number = number_of(cursor, run_id)
+    if header.parent is not None:
+        stored.root = root_of(cursor, number)
+    _fill(cursor, stored, number, tail=tail)
+    return stored
+
+
+def number_of(cursor: "Cursor", run_id: str) -> int:
+    """Read the number of a run that is there."""
+    (number,) = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    return int(number)
+
+
+def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
+    header = stored.header
+    stored.graph = cursor.execute(
         "SELECT * FROM graphs WHERE digest = ?", (header.graph_digest,)
     ).fetchone()
-    newest = " DESC LIMIT 1" if tail else ""
-    snapshots = cursor.execute(_SNAPSHOTS + newest, (number,)).fetchall()
-    first = snapshots[0][0] if tail and snapshots else 0
-    before = cursor.execute(
-        "SELECT digest FROM steps WHERE run = ? AND step = ?", (number, first - 1)
-    ).fetchone()
-    open_step = header.step + 1
-    return Stored(
-        header,
-        tuple(fixed),
-        own,
-        graph,
-        before[0] if before else own,
-        cursor.execute(_STEPS, (number, first)).fetchall(),
-        cursor.execute(_TASKS, (number, first)).fetchall(),
-        cursor.execute(_DECISIONS, (number, first)).fetchall(),
-        cursor.execute(_ATTEMPTS, (number, open_step if tail else 0)).fetchall(),
-        [] if tail else cursor.execute(_CALLS, (number, 0)).fetchall(),
-        snapshots,
+    if tail:
+        stored.parts = [_tail_of(cursor, number, header.step + 1)]
+        names = [name for step, name, _ in stored.parts[0].heads if step > header.step]
+        stored.children = [Stored(child) for child in _headers_of(cursor, names)]
+        return
+    stored.parts = [_whole(cursor, *span) for span in _lineage(cursor, number)]
+    names = [name for part in stored.parts for _, name, _ in part.heads]
+    stored.children = [Stored(child) for child in _headers_of(cursor, names)]
+    for child in stored.children:
+        _fill(cursor, child, number_of(cursor, child.header.run_id), tail=False)
+
+
+def _headers_of(cursor: "Cursor", names: list[str]) -> list[RunHeader]:
+    found = (header_of(cursor, name) for name in names)
+    return [header for header in found if header is not None]
+
+
+def _lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None]]:
+    """List a run and those that it forks, oldest first, each with where its steps end."""
+    below: int | None = None
+    found = [(number, below)]
+    while True:
+        origin, step = cursor.execute(
+            "SELECT fork_of, fork_step FROM runs WHERE id = ?", (number,)
+        ).fetchone()
+        if origin is None or origin >= number:
+            return found[::-1]
+        number, below = origin, step if below is None else min(below, step)
+        found.append((number, below))
+
+
+def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
+    own = (number, 0, _END if below is None else below)
+    # A fork shares the results of the first step that it commits anew, and what led to them
+    shared = (number, 0, _END if below is None else below + 1)
+    run_id, digest, fixed = _fixed(cursor, number)
+    return Part(
+        run_id,
+        fixed,
+        digest,
+        below,
+        cursor.execute(_STEPS, own).fetchall(),
+        cursor.execute(_TASKS, own).fetchall(),
+        cursor.execute(_DECISIONS, own).fetchall(),
+        cursor.execute(_SNAPSHOTS, own).fetchall(),
+        {kind: cursor.execute(sql, shared).fetchall() for kind, sql in _LOOSE.items()},
+        cursor.execute(HEADS, shared).fetchall(),
     )
 
 
-def checked(stored: Stored) -> RunRecords:
-    """Make records of rows.
-
-    Raises:
-        CheckpointCorruptError: A row is not what was written, or one is missing.
-    """
-    header, run_id = stored.header, stored.header.run_id
-    if digest("run", stored.fixed) != stored.digest:
-        raise _corrupt(run_id, -1, "what was stored when it began has changed")
-    graph = stored.graph
-    if graph is None or digest("graph", graph[:-1]) != graph[-1]:
-        raise _corrupt(run_id, -1, "its graph has changed")
-    steps = list(_steps(stored))
-    if not steps:
-        raise _corrupt(run_id, 0, "it has no steps")
-    kept = [row for row in stored.tasks if row[0] > header.step]
-    for row in kept:
-        _check_row(run_id, header.step + 1, "task", row)
-    for row in stored.attempts:
-        _check_row(run_id, row[0], "attempt", row)
-    for row in stored.calls:
-        _check_row(run_id, row[0], "call", row)
-    return RunRecords(
-        _seen(header, {}),
-        json.loads(graph[3]),
-        steps,
-        [task_from(row[1:-1]) for row in kept],
-        [attempt_from(row[:-1]) for row in stored.attempts],
-        [call_from(row[:-1]) for row in stored.calls],
-        [_snapshot(run_id, row, steps) for row in stored.snapshots],
+def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
+    newest = cursor.execute(_NEWEST, (number,)).fetchall()
+    first = newest[0][0] if newest else 0
+    run_id, digest, fixed = _fixed(cursor, number)
+    own, rest = (number, first, _END), (number, open_step, _END)
+    return Part(
+        run_id,
+        fixed,
+        digest,
+        None,
+        cursor.execute(_STEPS, own).fetchall(),
+        cursor.execute(_TASKS, own).fetchall(),
+        cursor.execute(_DECISIONS, own).fetchall(),
+        newest,
+        {
+            kind: cursor.execute(sql, rest).fetchall()
+            for kind, sql in _LOOSE.items()
+            if kind != "call"
+        },
+        cursor.execute(HEADS, own).fetchall(),
+        first,
+        link_before(cursor, number, first) if first else None,
     )
 
 
-def _steps(stored: Stored) -> Iterator[StepRecord]:
-    run_id = stored.header.run_id
-    tasks, decisions = _by_step(stored.tasks), _by_step(stored.decisions)
-    previous = stored.previous
-    for expected, (*row, own) in enumerate(stored.steps, stored.steps[0][0] if stored.steps else 0):
-        number = row[0]
-        if number != expected:
-            raise _corrupt(run_id, expected, "it is missing")
-        # The digest of a kept task is cleared when its step is committed
-        its = tuple(task[:-1] for task in tasks[number])
-        rows = (previous, tuple(row), its, tuple(decisions[number]))
-        loose = any(task[-1] is not None for task in tasks[number])
-        if loose or digest("step", rows) != own:
-            raise _corrupt(run_id, number, "its rows have changed, or are not all there")
-        yield step_from(tuple(row), its, decisions[number], own)
-        previous = own
-
-
-def _by_step(rows: list[Row]) -> dict[int, list[Row]]:
-    found: dict[int, list[Row]] = defaultdict(list)
-    for step, *row in rows:
-        found[step].append(tuple(row))
-    return found
-
-
-def _check_row(run_id: str, step: int, kind: str, row: Row) -> None:
-    if digest(kind, (run_id, *row[:-1])) != row[-1]:
-        raise _corrupt(run_id, step, f"a stored {kind} of it has changed")
-
-
-def _snapshot(run_id: str, row: Row, steps: list[StepRecord]) -> Snapshot:
-    number, state_json, counters_json, own = row
-    at = number - steps[0].step
-    if not 0 <= at < len(steps):
-        raise _corrupt(run_id, number, "its snapshot has no step")
-    if snapshot_digest(steps[at].digest, number, counters_json, state_json) != own:
-        raise _corrupt(run_id, number, "its snapshot has changed")
-    return Snapshot(number, state_json, counters_json, own)
-
-
-def _corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:
-    where = f"step {step} of run {run_id!r}" if step >= 0 else f"run {run_id!r}"
-    return CheckpointCorruptError(
-        f"{where} is damaged: {what} since it was written. Other runs can still be read; "
-        "restore this one from a backup.",
-        run_id=run_id,
-        step=step,
-    )
-
-
-def _seen(header: RunHeader, alive: dict[str, bool]) -> RunHeader:
-    """Say so when the owner of a running run has died."""
-    if header.status != "running" or header.owner is None:
-        return header
-    if header.owner not in alive:
-        alive[header.owner] = is_alive(header.owner)
-    return header if alive[header.owner] else replace(header, status="stale")
+def _fixed(cursor: "Cursor", number: int) -> tuple[str, str, Row]:
+    _, digest, *fixed = cursor.execute(_FIXED, (number,)).fetchone()
+    return fixed[0], digest, tuple(fixed)

@@ -1,15 +1,10 @@
-"""The tables of a database of runs: what they are, how they came, and whether they are ours.
-
-Measured for 1,000 steps of one task of 200 bytes and one decision (SQLite 3.40.1; median per
-step): steps, tasks and decisions WITHOUT ROWID take 28 us on tmpfs and 145 on disk, with rowids 34
-and 160; the file is as long, 0.66 MB. (From 20 kB a task rowids win by a tenth.) Rows that are
-long or few, of calls and snapshots, have rowids.
-"""
+"""The tables of a database of runs: how they came, and whether they are ours."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from graphflow.checkpoint.sqlite_tables import CHANGES_3, TABLES, VIEWS, VIEWS_3
 from graphflow.errors import NotADatabaseError
 
 if TYPE_CHECKING:
@@ -21,185 +16,21 @@ __all__ = ["prepare"]
 
 _SET: Final = "graphflow"
 
-_TABLES: Final = (
-    """
-    CREATE TABLE graphs (
-        digest TEXT PRIMARY KEY,
-        name TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        spec_json TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        row_digest TEXT NOT NULL
-    )""",
-    """
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY,
-        run_id TEXT NOT NULL UNIQUE,
-        graph TEXT NOT NULL,
-        graph_version INTEGER NOT NULL,
-        graph_digest TEXT NOT NULL REFERENCES graphs(digest),
-        status TEXT NOT NULL,
-        reason TEXT,
-        error_type TEXT,
-        error TEXT,
-        created_at TEXT NOT NULL,
-        ended_at TEXT,
-        thread_id TEXT,
-        input_json TEXT NOT NULL,
-        limits_json TEXT NOT NULL,
-        tags_json TEXT NOT NULL,
-        epoch INTEGER NOT NULL,
-        owner TEXT,
-        taken_at TEXT,
-        parent_run INTEGER REFERENCES runs(id),
-        parent_step INTEGER,
-        parent_task TEXT,
-        fork_of INTEGER REFERENCES runs(id),
-        fork_step INTEGER,
-        fork_json TEXT,
-        digest TEXT NOT NULL
-    )""",
-    "CREATE INDEX runs_created_at ON runs(created_at)",
-    """
-    CREATE TABLE steps (
-        run INTEGER NOT NULL REFERENCES runs(id),
-        step INTEGER NOT NULL,
-        committed_at TEXT NOT NULL,
-        arrows_json TEXT NOT NULL,
-        fired_json TEXT NOT NULL,
-        held_json TEXT NOT NULL,
-        ready_json TEXT NOT NULL,
-        derived_json TEXT,
-        digest TEXT NOT NULL,
-        PRIMARY KEY (run, step)
-    ) WITHOUT ROWID""",
-    """
-    CREATE TABLE tasks (
-        run INTEGER NOT NULL REFERENCES runs(id),
-        step INTEGER NOT NULL,
-        ix INTEGER NOT NULL,
-        key TEXT NOT NULL,
-        node TEXT NOT NULL,
-        update_json TEXT,
-        started_at TEXT NOT NULL,
-        duration_ms REAL NOT NULL,
-        attempts INTEGER NOT NULL,
-        reads_json TEXT NOT NULL,
-        replaces_json TEXT NOT NULL,
-        goto_json TEXT,
-        digest TEXT,
-        PRIMARY KEY (run, step, ix)
-    ) WITHOUT ROWID""",
-    """
-    CREATE TABLE decisions (
-        run INTEGER NOT NULL REFERENCES runs(id),
-        step INTEGER NOT NULL,
-        ix INTEGER NOT NULL,
-        source TEXT NOT NULL,
-        router TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        options_json TEXT NOT NULL,
-        chosen TEXT NOT NULL,
-        answer TEXT,
-        reason TEXT NOT NULL,
-        confidence REAL,
-        evidence_json TEXT NOT NULL,
-        details_json TEXT,
-        PRIMARY KEY (run, step, ix),
-        FOREIGN KEY (run, step) REFERENCES steps(run, step)
-    ) WITHOUT ROWID""",
-    """
-    CREATE TABLE attempts (
-        run INTEGER NOT NULL REFERENCES runs(id),
-        step INTEGER NOT NULL,
-        key TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        node TEXT NOT NULL,
-        started_at TEXT NOT NULL,
-        duration_ms REAL NOT NULL,
-        error_type TEXT NOT NULL,
-        error TEXT NOT NULL,
-        traceback TEXT NOT NULL,
-        digest TEXT NOT NULL,
-        PRIMARY KEY (run, step, key, attempt)
-    )""",
-    """
-    CREATE TABLE calls (
-        id INTEGER PRIMARY KEY,
-        run INTEGER NOT NULL REFERENCES runs(id),
-        step INTEGER NOT NULL,
-        key TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        kind TEXT NOT NULL,
-        model TEXT NOT NULL,
-        started_at TEXT NOT NULL,
-        duration_ms REAL NOT NULL,
-        input_tokens INTEGER,
-        output_tokens INTEGER,
-        cached_tokens INTEGER,
-        request_json TEXT NOT NULL,
-        response_json TEXT,
-        error TEXT,
-        digest TEXT NOT NULL
-    )""",
-    "CREATE INDEX calls_run_step_key ON calls(run, step, key)",
-    """
-    CREATE TABLE snapshots (
-        run INTEGER NOT NULL,
-        step INTEGER NOT NULL,
-        state_json TEXT NOT NULL,
-        counters_json TEXT NOT NULL,
-        digest TEXT NOT NULL,
-        PRIMARY KEY (run, step),
-        FOREIGN KEY (run, step) REFERENCES steps(run, step)
-    )""",
-)
-
-_VIEWS: Final = {
-    "path": """
-        SELECT runs.run_id, tasks.step, tasks.key, tasks.node,
-            (SELECT group_concat(coalesce(answer, chosen), '; ') FROM decisions
-                WHERE run = tasks.run AND step = tasks.step AND source = tasks.node) AS decision,
-            (SELECT group_concat(reason, '; ') FROM decisions
-                WHERE run = tasks.run AND step = tasks.step AND source = tasks.node) AS reason,
-            tasks.attempts, round(tasks.duration_ms, 3) AS ms,
-            (SELECT sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) FROM calls
-                WHERE run = tasks.run AND step = tasks.step AND key = tasks.key) AS tokens
-        FROM tasks
-            JOIN steps ON steps.run = tasks.run AND steps.step = tasks.step
-            JOIN runs ON runs.id = tasks.run
-        ORDER BY tasks.run, tasks.step, tasks.ix""",
-    "run_summary": """
-        SELECT run_id, graph, graph_version, status, reason, error_type, error,
-            (SELECT max(step) FROM steps WHERE run = runs.id) AS steps,
-            (SELECT count(*) FROM tasks WHERE run = runs.id) AS tasks,
-            (SELECT count(*) FROM decisions WHERE run = runs.id) AS decisions,
-            (SELECT count(*) FROM attempts WHERE run = runs.id) AS failures,
-            (SELECT count(*) FROM calls WHERE run = runs.id) AS calls,
-            (SELECT sum(input_tokens) FROM calls WHERE run = runs.id) AS input_tokens,
-            (SELECT sum(output_tokens) FROM calls WHERE run = runs.id) AS output_tokens,
-            (SELECT round(sum(duration_ms), 3) FROM tasks WHERE run = runs.id) AS task_ms,
-            created_at, ended_at, thread_id, tags_json
-        FROM runs
-        ORDER BY created_at DESC, id DESC""",
-    "failures": """
-        SELECT runs.run_id, attempts.step, attempts.key, attempts.node, attempts.attempt,
-            attempts.error_type, attempts.error,
-            EXISTS (SELECT 1 FROM tasks WHERE run = attempts.run AND step = attempts.step
-                AND key = attempts.key) AS recovered,
-            attempts.started_at, round(attempts.duration_ms, 3) AS ms
-        FROM attempts JOIN runs ON runs.id = attempts.run
-        ORDER BY attempts.started_at""",
-}
-
 
 def _create_tables(db: "Database") -> None:
-    for statement in _TABLES:
+    for statement in TABLES:
         db.execute(statement)
 
 
 def _create_views(db: "Database") -> None:
-    for name, sql in _VIEWS.items():
+    for name, sql in VIEWS.items():
+        db.create_view(name, sql, replace=True)
+
+
+def _add_families_and_pauses(db: "Database") -> None:
+    for statement in CHANGES_3:
+        db.execute(statement)
+    for name, sql in VIEWS_3.items():
         db.create_view(name, sql, replace=True)
 
 
@@ -207,6 +38,7 @@ def _create_views(db: "Database") -> None:
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m001_tables", _create_tables),
     ("m002_views", _create_views),
+    ("m003_families_and_pauses", _add_families_and_pauses),
 )
 
 

@@ -1,97 +1,117 @@
-"""Writing runs into the tables: every statement carries the fence that a lost lease runs into."""
+"""Writing steps, and what is stored while a step is open."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.digest import digest, sealed, snapshot_digest, storable
-from graphflow.checkpoint.protocol import Ending, Lease
-from graphflow.checkpoint.refusals import how_it_ends, lost, out_of_order
-from graphflow.checkpoint.rows import COLUMNS, decision_row, step_row, task_row
-from graphflow.checkpoint.sqlite_read import FIXED, header_of
+from graphflow.checkpoint.protocol import Ending
+from graphflow.checkpoint.refusals import (
+    answered_already,
+    check_open,
+    how_it_ends,
+    never_asked,
+    out_of_order,
+)
+from graphflow.checkpoint.rows import (
+    COLUMNS,
+    LATER,
+    Row,
+    closed_task,
+    decision_row,
+    question_from,
+    question_row,
+    step_row,
+    task_row,
+)
+from graphflow.checkpoint.sqlite_check import check_row
+from graphflow.checkpoint.sqlite_fence import (
+    FENCE,
+    Fenced,
+    SqliteLease,
+    check_fence,
+    insert,
+    store_row,
+)
+from graphflow.checkpoint.sqlite_read import HEADS
 from graphflow.clock import now
-from graphflow.errors import CheckpointError
-from graphflow.records import RunHeader, Snapshot, StepRecord
+from graphflow.records import QuestionRecord, Snapshot, StepRecord, TaskRecord
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
 
 __all__ = [
-    "BEGIN_RUN",
-    "KEEP_TASK",
     "STORE_ATTEMPT",
     "STORE_CALL",
-    "TAKE_RUN",
-    "SqliteLease",
+    "STORE_ITEM",
+    "STORE_MEMO",
     "StepWrite",
+    "TaskWrite",
+    "answer_question",
+    "ask_question",
     "end_run",
-    "own_lease",
-    "store_graph",
-    "store_row",
+    "question_to_store",
 ]
 
-
-def _insert(verb: str, table: str, place: str, more: str = "") -> str:
-    """Write an INSERT that stores nothing unless the lease is good: the fence."""
-    columns = [*place.split(), *COLUMNS[table].split(), *more.split()]
-    names, places = ", ".join(columns), ", ?" * len(columns)
-    start = f"{verb} INTO {table} (run, {names}) SELECT id{places}"
-    return f"{start} FROM runs WHERE id = ? AND epoch = ? AND status = 'running'"
-
-
 # OR IGNORE: a step number that is there already stores nothing either
-_STEP: Final = _insert("INSERT OR IGNORE", "steps", "", "digest")
-KEEP_TASK: Final = _insert("INSERT OR REPLACE", "tasks", "step", "digest")
-STORE_ATTEMPT: Final = _insert("INSERT", "attempts", "", "digest")
-STORE_CALL: Final = _insert("INSERT", "calls", "", "digest")
+_IGNORE: Final = "INSERT OR IGNORE"
+# What a child commits when its parent no longer waits would belie the digest of the parent's step
+_IS_LATE: Final = (
+    "EXISTS (SELECT 1 FROM steps WHERE run = runs.parent_run AND step = runs.parent_step)"
+)
+_STEP: Final = insert(_IGNORE, "steps", "", "digest", _IS_LATE)
+_STEP_LATER: Final = insert(_IGNORE, "steps", "", f"{LATER['steps']} digest", _IS_LATE)
+_KEEP: Final = insert("INSERT OR REPLACE", "tasks", "step", "digest")
+_KEEP_LATER: Final = insert("INSERT OR REPLACE", "tasks", "step", f"{LATER['tasks']} digest")
+_ASK: Final = insert(_IGNORE, "questions", "", "digest")
+STORE_ATTEMPT: Final = insert("INSERT", "attempts", "", "digest")
+STORE_CALL: Final = insert("INSERT", "calls", "", "digest")
+STORE_ITEM: Final = insert("INSERT OR REPLACE", "items", "", "digest")
+STORE_MEMO: Final = insert("INSERT OR REPLACE", "memos", "", "digest")
 
 
-def _values(table: str) -> str:
-    columns = COLUMNS[table].split()
+def _values(table: str, more: str = "") -> str:
+    columns = [*COLUMNS[table].split(), *more.split()]
     names, places = ", ".join(columns), ", ?" * len(columns)
     start = f"INSERT INTO {table} (run, step, {names})"
     return f"{start} VALUES (?, ?{places})"
 
 
 _TASK: Final = _values("tasks")
+_TASK_LATER: Final = _values("tasks", LATER["tasks"])
 _DECISION: Final = _values("decisions")
+_SHORT_STEP: Final = len(COLUMNS["steps"].split())
+_SHORT_TASK: Final = len(COLUMNS["tasks"].split())
 _CLOSE_KEPT: Final = (
     "UPDATE tasks SET goto_json = NULL, digest = NULL "
     "WHERE run = ? AND step = ? AND digest IS NOT NULL"
 )
-BEGIN_RUN: Final = (
-    "INSERT INTO runs (" + FIXED + ", digest, status, limits_json, epoch, owner, taken_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)"
-)
-TAKE_RUN: Final = (
-    "UPDATE runs SET epoch = epoch + 1, owner = ?, taken_at = ?, status = 'running', "
-    "reason = NULL, error_type = NULL, error = NULL, ended_at = NULL, "
-    "limits_json = coalesce(?, limits_json) "
-    "WHERE run_id = ?"
-)
-_END: Final = (
+_DROP_KEPT: Final = "DELETE FROM tasks WHERE run = ? AND step = ? AND ix = ?"
+_SET_END: Final = (
     "UPDATE runs SET status = ?, reason = ?, error_type = ?, error = ?, ended_at = ?, owner = NULL "
-    "WHERE id = ? AND epoch = ? AND status = 'running'"
+    "WHERE "
 )
-
-
-@dataclass(slots=True)
-class SqliteLease(Lease):
-    """What the next commit needs to know of the last one."""
-
-    run: int = 0
-    """The number of the run in its table."""
-    step: int = -1
-    """The last committed step."""
-    digest: str = ""
-    """That step's."""
-    kept: set[int] = field(default_factory=set)
-    """The `ix` of the tasks of the open step that are stored."""
+_END: Final = Fenced(_SET_END + FENCE.root, _SET_END + FENCE.child)
+_QUESTION: Final = (
+    f"SELECT {COLUMNS['questions'].replace(' ', ', ')}, digest FROM questions "  # noqa: S608 - our own names
+    "WHERE run = ? AND step = ? AND key = ? AND name = ?"
+)
+_ANSWER: Final = (
+    "UPDATE questions SET answer_json = ?, answered_at = ?, answered_by = ?, digest = ? "
+    "WHERE run = ? AND step = ? AND key = ? AND name = ? AND answer_json IS NULL"
+)
+_HEAR: Final = (
+    "WITH RECURSIVE line(run) AS (VALUES (?) "
+    "UNION ALL SELECT parent_run FROM line JOIN runs ON id = run WHERE parent_run < id) "
+    "UPDATE runs SET heard = (SELECT max(step) + 1 FROM steps WHERE run = runs.id) "
+    "WHERE id IN (SELECT run FROM line)"
+)
 
 
 class StepWrite:
     """A step in columns, ready to be written: called in a transaction."""
 
-    __slots__ = ("_decisions", "_digest", "_ending", "_lease", "_row", "_snapshot", "_tasks")
+    __slots__ = ("_before", "_decisions", "_digest", "_ending", "_lease", "_row", "_snapshot",
+                 "_tasks")  # fmt: skip
 
     def __init__(
         self,
@@ -118,13 +138,14 @@ class StepWrite:
         Raises:
             LeaseLostError: The lease is no longer good, or the step is there already.
         """
-        lease, step, place = self._lease, self._row[0], (self._lease.run, self._row[0])
-        store_row(cursor, lease, _STEP, (*self._row, self._digest))
-        if lease.kept:
-            cursor.execute(_CLOSE_KEPT, place)
-        kept = lease.kept
-        _store_all(cursor, _TASK, [place + row for row in self._tasks if row[0] not in kept])
-        _store_all(cursor, _DECISION, [place + row for row in self._decisions])
+        lease, step = self._lease, self._row[0]
+        place = (lease.run, step)
+        if lease.has_children:
+            self._add_children(cursor)
+        sql = _STEP if len(self._row) == _SHORT_STEP else _STEP_LATER
+        store_row(cursor, lease, sql, (*self._row, self._digest))
+        _store_tasks(cursor, place, self._close_kept(cursor, place) if lease.kept else self._tasks)
+        _store_all(cursor, _DECISION, place, self._decisions)
         if self._snapshot is not None:
             state, counters = self._snapshot.state_json, self._snapshot.counters_json
             check = snapshot_digest(self._digest, step, counters, state)
@@ -135,29 +156,66 @@ class StepWrite:
             end_run(cursor, lease, self._ending)
 
     def done(self) -> None:
-        """Tell the lease, once the step is committed."""
-        self._lease.step, self._lease.digest = self._row[0], self._digest
-        self._lease.kept.clear()
+        """Tell the lease, once the step is committed. Doing it twice is harmless."""
+        lease = self._lease
+        if lease.step != self._row[0]:
+            self._before = (lease.step, lease.digest, lease.kept, lease.has_children)
+            lease.digest, lease.kept, lease.has_children = self._digest, {}, False
+            lease.step = self._row[0]
+
+    def undo(self) -> None:
+        """Tell the lease that the transaction came to nothing after all."""
+        lease = self._lease
+        lease.step, lease.digest, lease.kept, lease.has_children = self._before
+
+    def _close_kept(self, cursor: "Cursor", place: Row) -> Sequence[Row]:
+        """Close the tasks that are stored; give those that are not."""
+        kept = self._lease.kept
+        cursor.execute(_CLOSE_KEPT, place)
+        same = {row[0] for row in self._tasks if kept.get(row[0]) == row}
+        # What was kept and is another now, or none, would belie the step's digest
+        for ix in kept.keys() - same:
+            cursor.execute(_DROP_KEPT, (*place, ix))
+        return [row for row in self._tasks if row[0] not in same]
+
+    def _add_children(self, cursor: "Cursor") -> None:
+        """Seal the step with the last digests of its children."""
+        step, lease = self._row[0], self._lease
+        # Not before the transaction: until then a child could still commit
+        heads = cursor.execute(HEADS, (lease.run, step, step + 1)).fetchall()
+        if heads:
+            ends = tuple(row[1:] for row in heads)
+            rows = (lease.digest, self._row, self._tasks, self._decisions, ends)
+            self._digest = digest("step", rows)
 
 
-def own_lease(lease: Lease) -> SqliteLease:
-    """Check that a lease was given by this kind of checkpointer."""
-    if isinstance(lease, SqliteLease):
-        return lease
-    raise CheckpointError(f"the lease of run {lease.run_id!r} was given by another checkpointer")
+class TaskWrite:
+    """A complete task of the open step, ready to be written: called in a transaction."""
 
+    __slots__ = ("_before", "_closed", "_lease", "_row")
 
-def store_row(cursor: "Cursor", lease: SqliteLease, sql: str, row: tuple[object, ...]) -> None:
-    """Store a row, unless the lease is lost.
+    def __init__(self, lease: SqliteLease, step: int, task: TaskRecord) -> None:
+        check_open(lease.run_id, step, lease.step)
+        row, check = sealed("task", (lease.run_id, step, *task_row(task, is_open=True)))
+        self._lease, self._row, self._closed = lease, (*row[1:], check), closed_task(row[2:])
+        self._before = lease.kept.get(task.ix)
 
-    Raises:
-        LeaseLostError: It is lost, or the row is a step that is there already.
-    """
-    if cursor.execute(sql, (*row, lease.run, lease.epoch)).rowcount != 1:
-        header = header_of(cursor, lease.run)
-        if header and header.epoch == lease.epoch and header.step > lease.step:
-            raise out_of_order(lease.run_id, lease.step + 1, header.step)
-        raise lost(lease.run_id, lease.epoch, header)
+    def __call__(self, cursor: "Cursor") -> None:
+        """Write it, unless the lease is lost."""
+        is_short = len(self._row) == _SHORT_TASK + 2
+        store_row(cursor, self._lease, _KEEP if is_short else _KEEP_LATER, self._row)
+
+    def done(self) -> None:
+        """Tell the lease, once the task is stored."""
+        self._lease.kept[self._closed[0]] = self._closed
+
+    def undo(self) -> None:
+        """Tell the lease that the transaction came to nothing after all."""
+        ix = self._closed[0]
+        if self._before is None:
+            self._lease.kept.pop(ix, None)
+        else:
+            self._lease.kept[ix] = self._before
 
 
 def end_run(cursor: "Cursor", lease: SqliteLease, ending: Ending) -> None:
@@ -171,16 +229,62 @@ def end_run(cursor: "Cursor", lease: SqliteLease, ending: Ending) -> None:
     store_row(cursor, lease, _END, (status, *texts, ended_at))
 
 
-def store_graph(cursor: "Cursor", header: RunHeader, spec_json: str) -> None:
-    """Store the graph of a run, if it is the first run of it."""
-    key = (header.graph_digest,)
-    if not cursor.execute("SELECT 1 FROM graphs WHERE digest = ?", key).fetchone():
-        row = (*key, header.graph, header.graph_version, spec_json, header.created_at)
-        cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row)))
+def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row) -> None:
+    """Store a question, unless it is there or the lease is lost.
+
+    Args:
+        cursor: In a transaction.
+        lease: Of the run that asks.
+        row: The question and its digest.
+
+    Raises:
+        LeaseLostError: It is lost.
+    """
+    check_fence(cursor, lease)
+    sql = _ASK.child if lease.root else _ASK.root
+    cursor.execute(sql, (*row, *lease.fence))
 
 
-def _store_all(cursor: "Cursor", sql: str, rows: list[tuple[object, ...]]) -> None:
+def answer_question(cursor: "Cursor", lease: SqliteLease, question: QuestionRecord) -> None:
+    """Store the answer of a question, and that the run and its parents heard of it.
+
+    Raises:
+        LeaseLostError: The lease is lost.
+        AnswerError: The question is answered already, or was never asked.
+        CheckpointCorruptError: The question is not what was asked.
+    """
+    check_fence(cursor, lease)
+    place = (lease.run, question.step, question.key, question.name)
+    stored = cursor.execute(_QUESTION, place).fetchone()
+    if stored is None:
+        raise never_asked(lease.run_id, question)
+    known = question_from(stored[:-1])
+    if known.answer_json is not None:
+        raise answered_already(lease.run_id, known)
+    check_row(lease.run_id, question.step, "question", stored)
+    answer = (question.answer_json, question.answered_at or now(), question.answered_by)
+    row, check = sealed("question", (lease.run_id, *stored[:-4], *answer))
+    cursor.execute(_ANSWER, (*row[-3:], check, *place))
+    cursor.execute(_HEAR, (lease.run,))
+
+
+def question_to_store(lease: SqliteLease, question: QuestionRecord) -> Row:
+    """Put a question of the open step into columns, with its digest at the end."""
+    check_open(lease.run_id, question.step, lease.step)
+    row, check = sealed("question", (lease.run_id, *question_row(question)))
+    return (*row[1:], check)
+
+
+def _store_tasks(cursor: "Cursor", place: Row, rows: Sequence[Row]) -> None:
+    if len(rows) == 1:
+        cursor.execute(_TASK if len(rows[0]) == _SHORT_TASK else _TASK_LATER, place + rows[0])
+        return
+    _store_all(cursor, _TASK, place, [row for row in rows if len(row) == _SHORT_TASK])
+    _store_all(cursor, _TASK_LATER, place, [row for row in rows if len(row) > _SHORT_TASK])
+
+
+def _store_all(cursor: "Cursor", sql: str, place: Row, rows: Sequence[Row]) -> None:
     if len(rows) == 1:  # as in most steps; executemany would take a microsecond more
-        cursor.execute(sql, rows[0])
+        cursor.execute(sql, place + rows[0])
     elif rows:
-        cursor.executemany(sql, rows)
+        cursor.executemany(sql, [place + row for row in rows])

@@ -9,7 +9,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from graphflow.cli.words import headline, router_tail, tail
+from graphflow.cli.why import headline, last_traceback, router_traceback
 from graphflow.errors import (
     CheckpointCorruptError,
     InputError,
@@ -19,11 +19,12 @@ from graphflow.errors import (
     RunFailedError,
     StateError,
 )
+from graphflow.events import Event
 from graphflow.flow import Flow
-from graphflow.policy import Limits
+from graphflow.policy import Budget, Limits
 from graphflow.run import Run
 
-__all__ = ["Job", "LeftRunningError", "Outcome", "advance", "attempt", "run_all"]
+__all__ = ["Job", "LeftRunningError", "Outcome", "advance", "attempt", "outcome", "run_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +36,20 @@ class Job:
         run_id: The run.
         given: Its input; a run that exists is gone on with. None: resume it.
         limits: New limits; None: the run's own.
+        budget: A new budget; None: the run's own.
         tags: Words to find the run by.
         malformed: Why it cannot be run; empty when it can.
+        listen: Called with each event of the run; None: nobody listens.
     """
 
     label: str
     run_id: str
     given: dict[str, Any] | None = None
     limits: Limits | None = None
+    budget: Budget | None = None
     tags: dict[str, str] = field(default_factory=dict)
     malformed: str = ""
+    listen: Callable[[Event], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +85,27 @@ def advance(flow: Flow[Any], job: Job) -> Outcome:
     Raises:
         GraphflowError: Whatever else `Flow.run` and `Flow.resume` raise.
     """
+    return outcome(job, lambda: _start(flow, job), lambda: flow.get(job.run_id))
+
+
+def outcome(job: Job, start: Callable[[], Run[Any]], find: Callable[[], Run[Any]]) -> Outcome:
+    """Say what comes of a run that is begun or gone on with.
+
+    Args:
+        job: The job that it is done for.
+        start: Has the run advanced.
+        find: Finds the run, when `start` has raised an error.
+    """
     begin, words, trace = perf_counter(), "", ""
     try:
-        run = _start(flow, job)
+        run = start()
     except RunFailedError as error:
-        run = flow.get(job.run_id)
-        words, trace = headline(run) or str(error), tail(run) or router_tail(error)
+        run, trace = find(), router_traceback(error)
+        words = headline(run) or str(error)
     except SystemExit as error:
         # A node called sys.exit: that must not end the command as if all were well
-        run, words = flow.get(job.run_id), f"a node called sys.exit({error.code!r})"
-    seconds = perf_counter() - begin
+        run, words = find(), f"a node called sys.exit({error.code!r})"
+    seconds, trace = perf_counter() - begin, last_traceback(run) or trace
     return Outcome(job, run.status, run, words or headline(run), seconds, trace=trace)
 
 
@@ -119,9 +135,18 @@ def attempt(flow: Flow[Any], job: Job) -> Outcome:
 
 
 def _start(flow: Flow[Any], job: Job) -> Run[Any]:
+    if job.listen is not None:
+        stream = flow.stream(
+            job.given, run_id=job.run_id, limits=job.limits, budget=job.budget, tags=job.tags
+        )
+        for event in stream:
+            job.listen(event)
+        return flow.get(job.run_id)
     if job.given is None:
-        return flow.resume(job.run_id, limits=job.limits)
-    return flow.run(job.given, run_id=job.run_id, limits=job.limits, tags=job.tags)
+        return flow.resume(job.run_id, limits=job.limits, budget=job.budget)
+    return flow.run(
+        job.given, run_id=job.run_id, limits=job.limits, budget=job.budget, tags=job.tags
+    )
 
 
 class LeftRunningError(KeyboardInterrupt):

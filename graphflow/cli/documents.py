@@ -6,10 +6,27 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from graphflow.records import DecisionRecord, RunHeader, StepRecord, TaskRecord
+from graphflow.cli.asked import Asked, all_asked
+from graphflow.records import (
+    DecisionRecord,
+    ItemRecord,
+    MemoRecord,
+    RunHeader,
+    Sent,
+    StepRecord,
+    TaskRecord,
+)
 from graphflow.run import Run
 
-__all__ = ["header_document", "run_document", "whole_document"]
+__all__ = [
+    "decision_document",
+    "header_document",
+    "question_document",
+    "run_document",
+    "step_document",
+    "task_document",
+    "whole_document",
+]
 
 
 def header_document(header: RunHeader) -> dict[str, Any]:
@@ -25,6 +42,11 @@ def header_document(header: RunHeader) -> dict[str, Any]:
         "created_at": header.created_at,
         "ended_at": header.ended_at,
         "last_step": header.step,
+        "parent": header.parent,
+        "parent_step": header.parent_step,
+        "parent_key": header.parent_key,
+        "fork_of": header.fork_of,
+        "fork_step": header.fork_step,
         "tags": json.loads(header.tags_json),
     }
 
@@ -37,6 +59,8 @@ def run_document(run: Run[Any]) -> dict[str, Any]:
         "duration_ms": round(run.duration_ms, 3),
         "path": run.path,
         "usage": asdict(run.usage),
+        "open": run.open,
+        "questions": [question_document(asked) for asked in all_asked(run.records)],
         "state": run.values,
     }
 
@@ -48,26 +72,64 @@ def whole_document(run: Run[Any]) -> dict[str, Any]:
         **run_document(run),
         "input": json.loads(header.input_json),
         "limits": json.loads(header.limits_json),
+        "budget": json.loads(header.budget_json),
+        "fork": _loaded(header.fork_json),
         "steps": [_step(step, run) for step in run.steps],
-        "open_step": [_task(task) for task in run.records.kept],
-        "decisions": [_decision(step.step, one) for step in run.steps for one in step.decisions],
+        "open_step": [task_document(task) for task in run.records.kept],
+        "decisions": [
+            decision_document(step.step, one) for step in run.steps for one in step.decisions
+        ],
+        "items": [_item(item) for item in run.records.items],
+        "memos": [_memo(memo) for memo in run.records.memos],
         "attempts": [asdict(attempt) for attempt in run.attempts],
         "calls": [_call(asdict(call)) for call in run.calls],
+        "children": [whole_document(child) for child in run.children.values()],
+    }
+
+
+def question_document(asked: Asked) -> dict[str, Any]:
+    """Say everything about a question."""
+    question = asked.question
+    return {
+        "run_id": asked.header.run_id,
+        "graph": asked.header.graph,
+        "key": asked.key,
+        "open": asked.is_open,
+        "step": question.step,
+        "node": question.node,
+        "kind": question.kind,
+        "prompt": question.prompt,
+        "schema": json.loads(question.schema_json),
+        "details": _loaded(question.details_json),
+        "asked_at": question.asked_at,
+        "deadline": question.deadline,
+        "default": _loaded(question.default_json),
+        "answer": _loaded(question.answer_json),
+        "answered_at": question.answered_at,
+        "answered_by": question.answered_by,
     }
 
 
 def _step(step: StepRecord, run: Run[Any]) -> dict[str, Any]:
+    changed = {name: after for name, (_, after) in run.diff(step.step).items()}
+    return {**step_document(step), "changed": changed}
+
+
+def step_document(step: StepRecord) -> dict[str, Any]:
+    """Say what a step did, without the state."""
     return {
         "step": step.step,
         "committed_at": step.committed_at,
-        "tasks": [_task(task) for task in step.tasks],
+        "tasks": [task_document(task) for task in step.tasks],
         "arrows": [{"source": a.source, "target": a.target, "kind": a.kind} for a in step.arrows],
-        "changed": {name: after for name, (_, after) in run.diff(step.step).items()},
         "ready": list(step.ready),
+        "sends": {key: _target(sent) for key, sent in step.sends.items()},
+        "held": {join: [source for source, _ in came] for join, came in step.held.items()},
     }
 
 
-def _task(task: TaskRecord) -> dict[str, Any]:
+def task_document(task: TaskRecord) -> dict[str, Any]:
+    """Say what a task did."""
     return {
         "key": task.key,
         "node": task.node,
@@ -76,17 +138,47 @@ def _task(task: TaskRecord) -> dict[str, Any]:
         "attempts": task.attempts,
         "reads": list(task.reads),
         "update": _loaded(task.update_json),
+        "fell_back": task.fell_back,
+        "items": task.items,
     }
 
 
-def _decision(step: int, decision: DecisionRecord) -> dict[str, Any]:
+def _item(item: ItemRecord) -> dict[str, Any]:
+    return {
+        "step": item.step,
+        "key": f"{item.key}[{item.ix}]",
+        "result": _loaded(item.result_json),
+        "started_at": item.started_at,
+        "duration_ms": item.duration_ms,
+        "attempts": item.attempts,
+    }
+
+
+def _memo(memo: MemoRecord) -> dict[str, Any]:
+    return {
+        "step": memo.step,
+        "key": memo.key,
+        "name": memo.name,
+        "value": _loaded(memo.value_json),
+        "stored_at": memo.stored_at,
+    }
+
+
+def _target(chosen: str | Sent) -> Any:
+    if isinstance(chosen, str):
+        return chosen
+    return {"send": chosen.node, "input": json.loads(chosen.input_json)}
+
+
+def decision_document(step: int, decision: DecisionRecord) -> dict[str, Any]:
+    """Say what was decided, and why."""
     return {
         "step": step,
         "source": decision.source,
         "router": decision.router,
         "kind": decision.kind,
         "options": list(decision.options),
-        "chosen": list(decision.chosen),
+        "chosen": [_target(chosen) for chosen in decision.chosen],
         "answer": decision.answer,
         "reason": decision.reason,
         "confidence": decision.confidence,

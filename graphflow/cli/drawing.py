@@ -14,11 +14,11 @@ from graphflow.cli.options import (
     opened,
 )
 from graphflow.cli.output import Output
-from graphflow.cli.target import load_graph
+from graphflow.cli.target import load_target
 from graphflow.errors import InvalidGraphError, TargetError
 from graphflow.render.show import Drawing
 from graphflow.run import Run
-from graphflow.validate import Problem
+from graphflow.validate import Problem, find_problems
 
 __all__ = ["check", "draw"]
 
@@ -42,7 +42,7 @@ def draw(what: str | None, file: str | None, database: str, as_json: bool) -> No
     """
     with Output(as_json=as_json) as out:
         if what is None or looks_like_target(what):
-            graph = load_graph(what)
+            graph = load_target(what)
             _show(out, graph.draw(), file, {"graph": graph.name})
             return
         with opened(database) as store:
@@ -100,14 +100,14 @@ def check(target: str | None, as_json: bool) -> None:
 
 def _problems(target: str | None) -> tuple[str | None, list[Problem]]:
     try:
-        graph = load_graph(target)
+        found = load_target(target)
     except TargetError as error:
         # The module compiles its graph when it is imported, and that has said what is wrong
-        found = error.__cause__
-        if isinstance(found, InvalidGraphError):
-            return None, [p for p in found.problems if isinstance(p, Problem)]
+        cause = error.__cause__
+        if isinstance(cause, InvalidGraphError):
+            return None, [p for p in cause.problems if isinstance(p, Problem)]
         raise
-    return graph.name, graph.check()
+    return found.name, find_problems(found.definition)
 
 
 def _colour(problem: Problem) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-__all__ = ["Batch", "Line", "read_input"]
+__all__ = ["Batch", "Line", "read_input", "read_object"]
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648's base 32, in lower case
 
@@ -83,6 +83,18 @@ def read_input(given: str) -> dict[str, Any] | Batch:
     if Path(given).suffix.lower() == ".json":
         return _one(_text(data, given), repr(given))
     return _batch(given, data)
+
+
+def read_object(given: str, option: str) -> dict[str, Any]:
+    """Read an option that is a JSON object.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    try:
+        return _fields(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def _one(text: str, where: str) -> dict[str, Any]:

@@ -8,8 +8,10 @@ import click
 
 from graphflow.cli.drawing import check, draw
 from graphflow.cli.exits import Commands
+from graphflow.cli.questions import answer, questions
 from graphflow.cli.reading import runs, show
 from graphflow.cli.running import resume, run
+from graphflow.cli.turning import cancel, fork
 
 __all__ = ["cli"]
 
@@ -20,8 +22,8 @@ def cli() -> None:
     """Run agents as state graphs, and look at what ran and why.
 
     TARGET names a graph: module:attr or path.py:attr, or GRAPHFLOW_TARGET. The runs are kept in
-    one SQLite file: --db, or GRAPHFLOW_DB, or graphflow.db. A run is named by its id, or by a
-    beginning that only its id has.
+    one SQLite file: --db, or GRAPHFLOW_DB, or graphflow.db. TARGET may also be a compiled flow,
+    which has a file of its own. A run is named by its id, or by a beginning that only its id has.
 
     Exit codes: 0 done, 1 a run failed, 2 wrong usage or input, 3 paused, 130 Ctrl-C.
     """
@@ -31,7 +33,7 @@ def cli() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (run, resume, runs, show, draw, check):
+for command in (run, resume, answer, fork, cancel, runs, show, questions, draw, check):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import click
 from graphflow.cli.batch import Job, LeftRunningError, Outcome, attempt, run_all
 from graphflow.cli.documents import run_document
 from graphflow.cli.exits import Exit, exit_of_all
-from graphflow.cli.options import Place, higher_limit
+from graphflow.cli.options import Place, higher_bound
 from graphflow.cli.output import Output, safe
 from graphflow.cli.progress import progress
 from graphflow.cli.words import aligned
@@ -138,9 +138,11 @@ def _next(tally: _Tally, place: Place, again: str) -> list[str]:
         for status, words in (("failed", "failed"), ("paused", "is paused"))
         if (outcome := tally.first.get(status)) is not None and outcome.run is not None
     ]
+    paused = tally.first.get("paused")
+    if paused is not None and paused.run is not None and paused.run.reason == "question":
+        rows.append((place.command("questions"), "# what is asked"))
     if tally.counts.keys() - {"done", "malformed"}:
-        paused = tally.first.get("paused")
-        more = higher_limit(paused.run.header) if paused is not None and paused.run else []
+        more = higher_bound(paused.run.records) if paused is not None and paused.run else []
         rows.append((" ".join([again, *more]), "# goes on with what is not done"))
     lines = [f"{'      ' if i else 'next: '}{row}" for i, row in enumerate(aligned(rows, ""))]
     if "malformed" in tally.counts:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from graphflow.policy import Limits
-from graphflow.records import RunHeader
+from graphflow.policy import Budget, Limits
+from graphflow.records import RunHeader, RunRecords
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.sqlite import SqliteCheckpointer
@@ -23,18 +24,23 @@ __all__ = [
     "DATABASE",
     "TARGET",
     "Place",
+    "bound_options",
     "database_option",
-    "higher_limit",
+    "higher_bound",
     "json_option",
-    "limit_options",
     "looks_like_target",
+    "new_budget",
     "new_limits",
     "opened",
     "place_of",
+    "split_target",
 ]
 
 DATABASE = "GRAPHFLOW_DB"
 TARGET = "GRAPHFLOW_TARGET"
+
+_CHILD = re.compile(r"/\d+:[^/]*$")
+"""How the id of a subgraph's run ends: `.../3:sub`."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,47 +60,117 @@ json_option = click.option(
 )
 
 
-def limit_options(command: F) -> F:
-    """Add --limit-steps and --limit-visits."""
-    for name, words in (
-        ("visits", "Pause before a step in which a node would run more often than N times."),
-        ("steps", "Pause after N steps."),
-    ):
-        bound = click.IntRange(min=1)
-        command = click.option(f"--limit-{name}", metavar="N", type=bound, help=words)(command)
+def bound_options(command: F) -> F:
+    """Add the options for limits, --limit-steps and --limit-visits, and those for a budget."""
+    whole, seconds = click.IntRange(min=1), click.FloatRange(min=0, min_open=True)
+    bounds: Sequence[tuple[str, str, click.ParamType[Any], str]] = (
+        ("seconds", "S", seconds, "Budget: pause when the nodes have worked for S seconds."),
+        ("tokens", "N", whole, "Budget: pause before model calls use more than N tokens."),
+        ("calls", "N", whole, "Budget: pause before the call after N model calls."),
+        (
+            "limit-visits",
+            "N",
+            whole,
+            "Pause before a step in which a node would run more often than N times.",
+        ),
+        ("limit-steps", "N", whole, "Pause after N steps."),
+    )
+    for name, letter, kind, words in bounds:
+        command = click.option(f"--{name}", metavar=letter, type=kind, help=words)(command)
     return command
 
 
-def new_limits(steps: int | None, visits: int | None, old: Limits | RunHeader) -> Limits | None:
+def new_limits(given: Mapping[str, Any], old: Limits | RunHeader) -> Limits | None:
     """Give the limits that were asked for.
 
     Args:
-        steps: Of the option.
-        visits: Of the option.
+        given: The options of `bound_options`.
         old: What holds where an option was left out.
 
     Returns:
-        None when neither option was given.
+        None when neither limit was given.
     """
-    if steps is None and visits is None:
-        return None
+    asked = {name: given[f"limit_{name}"] for name in ("steps", "visits")}
     before = json.loads(old.limits_json) if isinstance(old, RunHeader) else asdict(old)
-    given = {"steps": steps, "visits": visits}
-    return Limits(**{**before, **{name: n for name, n in given.items() if n is not None}})
+    return Limits(**{**before, **_said(asked)}) if _said(asked) else None
 
 
-def higher_limit(header: RunHeader) -> list[str]:
-    """Give the option that lets a run go on that has reached a limit; empty when it has not."""
-    kind = (header.reason or "").removeprefix("limit:").partition(":")[0]
-    if header.status != "paused" or not (header.reason or "").startswith("limit:"):
+def new_budget(given: Mapping[str, Any], old: RunHeader | None = None) -> Budget | None:
+    """Give the budget that was asked for.
+
+    Args:
+        given: The options of `bound_options`.
+        old: The run whose budget holds where an option was left out.
+
+    Returns:
+        None when no part of a budget was given.
+    """
+    asked = {name: given[name] for name in ("calls", "tokens", "seconds")}
+    before = json.loads(old.budget_json) if old is not None else {}
+    return Budget(**{**before, **_said(asked)}) if _said(asked) else None
+
+
+def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: bound for name, bound in asked.items() if bound is not None}
+
+
+def higher_bound(records: RunRecords) -> list[str]:
+    """Give the option that lets a run go on that has reached a limit, or used up its budget.
+
+    Returns:
+        The option and twice the bound; empty when the run has not, or the budget is a node's.
+    """
+    header = records.header
+    kind, _, rest = (header.reason or "").partition(":")
+    what = rest.partition(":")[0]
+    if header.status != "paused":
         return []
-    bound = json.loads(header.limits_json)[kind]
-    return [f"--limit-{kind}", str(2 * bound)]
+    if kind == "limit":
+        most = max(json.loads(h.limits_json).get(what, 1) for h in _open_headers(records))
+        return [f"--limit-{what}", str(2 * most)]
+    bound = json.loads(header.budget_json).get(what) if kind == "budget" else None
+    return [] if bound is None else [f"--{what}", f"{2 * bound or 1:g}"]
+
+
+def _open_headers(records: RunRecords) -> Iterator[RunHeader]:
+    """Give the header of a run and of its subgraphs that are not over: a limit may be theirs."""
+    yield records.header
+    for child in records.children:
+        if child.header.status not in {"done", "cancelled"}:
+            yield from _open_headers(child)
+
+
+def split_target(words: Sequence[str], names: str) -> tuple[str | None, list[str]]:
+    """Tell the TARGET from the words after it; it may be left out when the environment names it.
+
+    Args:
+        words: As they were typed.
+        names: What they are called: `RUN [VALUE]`.
+
+    Returns:
+        The target, and the words after it. None: the environment names it.
+
+    Raises:
+        click.UsageError: There are too many words, or too few.
+    """
+    known = names.split()
+    least = sum(not name.startswith("[") for name in known)
+    typed = bool(words) and looks_like_target(words[0])
+    if typed and TARGET in os.environ:
+        typed = len(words) > least  # else it is a run whose id looks like a target
+    target, rest = (words[0], list(words[1:])) if typed else (None, list(words))
+    if not typed and TARGET not in os.environ:
+        raise click.UsageError(f"name the TARGET, as in triage.py:graph: TARGET {names}")
+    if not least <= len(rest) <= len(known):
+        raise click.UsageError(f"these words are not TARGET {names}: {shlex.join(words)}")
+    return target, rest
 
 
 def looks_like_target(name: str) -> bool:
     """Tell a TARGET (`module:attr`, `path.py:attr`) from the id of a run."""
     where, _, attribute = name.rpartition(":")
+    if _CHILD.search(name):
+        return False
     return bool(where) and all(part.isidentifier() for part in attribute.split("."))
 
 
@@ -140,13 +216,14 @@ class Place:
         return shlex.join(["graphflow", verb, *target, *filter(None, words), *database])
 
 
-def place_of(target: str | None = None) -> Place:
+def place_of(target: str | None = None, own: str | None = None) -> Place:
     """Give the place of the command that runs.
 
     Args:
         target: As it was typed; None when it was not.
+        own: The database of the target itself, when that is a flow.
     """
     context = click.get_current_context()
     typed = context.get_parameter_source("database") is ParameterSource.COMMANDLINE
     shown = None if target == os.environ.get(TARGET) else target
-    return Place(shown, context.params["database"] if typed else None)
+    return Place(shown, context.params["database"] if typed else own)

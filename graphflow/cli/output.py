@@ -62,6 +62,10 @@ class Output:
         """Write a line for people; the style is click's."""
         click.secho(safe(text), file=self.people, **style)
 
+    def write(self, text: str) -> None:
+        """Write a piece of a line for people."""
+        click.echo(safe(text), nl=False, file=self.people)
+
     def json(self, value: Any, *, indent: int | None = 2) -> None:
         """Write a JSON document, when JSON was asked for.
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from graphflow.cli.documents import header_document, whole_document
+from graphflow.cli.onward import ways_on
 from graphflow.cli.options import TARGET, database_option, json_option, opened, place_of
 from graphflow.cli.output import Output
 from graphflow.cli.words import STYLES, details, run_list, steps_told
@@ -59,9 +60,10 @@ def runs(
 @database_option
 @json_option
 def show(run: str, steps: bool, database: str, as_json: bool) -> None:
-    """Show a run: its path, decisions and reasons, failed attempts, model calls and state.
+    """Show a run: its path, decisions and reasons, questions, failed attempts, calls and state.
 
-    RUN is its id, or a beginning that only its id has.
+    RUN is its id, or a beginning that only its id has; that of a subgraph's run is the id of the
+    whole run with `/STEP:TASK`.
     """
     with Output(as_json=as_json) as out, opened(database) as store:
         found: Run[Any] = Run(store, store.find(run))
@@ -73,9 +75,7 @@ def show(run: str, steps: bool, database: str, as_json: bool) -> None:
             out.say()
         for line in steps_told(found) if steps else details(found):
             out.say(line, bold=bool(line) and not line.startswith(" "))
-        if found.status not in {"done", "cancelled"}:
-            # What runs needs code, which a database never names
-            words = place_of(os.environ.get(TARGET, "TARGET")).command(
-                "resume", found.run_id, with_target=True
-            )
-            out.say(f"next: {words}", dim=True)
+        # What runs needs code, which a database never names
+        place = place_of(os.environ.get(TARGET, "TARGET"))
+        for i, command in enumerate(ways_on(found.records, place)):
+            out.say(f"{'      ' if i else 'next: '}{command}", dim=True)

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -18,7 +18,9 @@ from graphflow.errors import TargetError, did_you_mean
 from graphflow.flow import Flow
 from graphflow.graph import StateGraph
 
-__all__ = ["load_graph"]
+__all__ = ["Target", "load_target"]
+
+Target = StateGraph[Any] | Flow[Any]
 
 T = TypeVar("T")
 
@@ -27,15 +29,15 @@ _OWN = str(Path(__file__).parent)
 _SHOWN_FRAMES = 6
 
 
-def load_graph(target: str | None) -> StateGraph[Any]:
-    """Import what was named, and give the graph.
+def load_target(target: str | None) -> Target:
+    """Import what was named, and give the graph, or the flow that was made of it.
 
     Args:
         target: ``module:attr`` or ``path.py:attr``; None: the environment's. The attribute is a
-            StateGraph, or a function without parameters that returns one.
+            StateGraph or a Flow, or a function without parameters that returns one.
 
     Returns:
-        The graph.
+        The graph, or the flow.
 
     Raises:
         TargetError: There is no such file, module or attribute, it is not a graph, or the code
@@ -169,21 +171,18 @@ def _attribute(module: ModuleType, where: str, attribute: str) -> Any:
     return value
 
 
-def _graph(value: Any, named: str, module: ModuleType) -> StateGraph[Any]:
+def _graph(value: Any, named: str, module: ModuleType) -> Target:
     made = value
     if inspect.isroutine(value):
         made = _own_errors(f"{named} could not make its graph", lambda: _call(value, named))
-    if isinstance(made, StateGraph):
+    if isinstance(made, StateGraph | Flow):
         return made
     other = "".join(f" {name!r}" for name in _graphs(module))
     hint = f" Graphs there:{other}." if other else ""
-    if isinstance(made, Flow):
-        raise TargetError(
-            f"{named} is a flow, which has a database already: name the graph that it was"
-            f" compiled from; --db says where its runs are kept.{hint}"
-        )
     gives = "returned" if made is not value else "is"
-    raise TargetError(f"{named} {gives} no StateGraph but of type {type(made).__name__}.{hint}")
+    raise TargetError(
+        f"{named} {gives} no StateGraph or Flow but of type {type(made).__name__}.{hint}"
+    )
 
 
 def _call(function: Callable[..., Any], named: str) -> Any:
@@ -191,8 +190,8 @@ def _call(function: Callable[..., Any], named: str) -> Any:
         inspect.signature(function).bind()
     except TypeError as error:
         raise TargetError(
-            f"{named} is a function that takes arguments ({error}); name a StateGraph, or a"
-            " function without parameters that returns one"
+            f"{named} is a function that takes arguments ({error}); name a StateGraph, a Flow, or"
+            " a function without parameters that returns one"
         ) from None
     if inspect.iscoroutinefunction(function):
         raise TargetError(f"{named} is an async function; make the graph in a plain one")
@@ -200,8 +199,4 @@ def _call(function: Callable[..., Any], named: str) -> Any:
 
 
 def _graphs(module: ModuleType) -> list[str]:
-    return list(_names(module, StateGraph))
-
-
-def _names(module: ModuleType, kind: type) -> Iterator[str]:
-    return (name for name, value in vars(module).items() if isinstance(value, kind))
+    return [name for name, value in vars(module).items() if isinstance(value, StateGraph | Flow)]

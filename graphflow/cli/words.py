@@ -6,23 +6,23 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from graphflow.errors import RouterError, RunFailedError
+from graphflow.cli.asked import Asked, all_asked, expected
+from graphflow.cli.why import last_traceback, why
 from graphflow.names import END, START
-from graphflow.records import AttemptRecord, DecisionRecord, RunHeader, wall_ms
-from graphflow.render.wording import columns, cut, duration, number, one_line
+from graphflow.records import DecisionRecord, ItemRecord, RunHeader, wall_ms
+from graphflow.render.wording import columns, counted, cut, duration, number, tallied
 from graphflow.run import Run
 
 __all__ = [
     "STYLES",
     "aligned",
+    "asked_list",
+    "decision_told",
     "details",
-    "headline",
-    "router_tail",
+    "question_told",
     "run_list",
     "step_count",
     "steps_told",
-    "tail",
-    "why",
 ]
 
 STYLES = {
@@ -39,8 +39,8 @@ STYLES = {
 
 _VALUE = 160
 """Characters of a value; --json has all of it."""
-_TAIL = 12
-"""Lines of a traceback."""
+_ITEMS = 8
+"""Items of a map that are told one by one."""
 
 
 def step_count(header: RunHeader) -> str:
@@ -61,58 +61,6 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> Iterator[str]:
         yield (indent + "  ".join(cells)).rstrip()
 
 
-def why(header: RunHeader) -> str:
-    """Say in one line why a run is not done; nothing when it is, or is just running."""
-    kind, _, node = (header.reason or "").removeprefix("limit:").partition(":")
-    if header.status == "paused" and (header.reason or "").startswith("limit:"):
-        bounds = json.loads(header.limits_json)
-        if kind == "visits":
-            return f"{node!r} has run in {bounds.get(kind)} steps, which is the limit"
-        return f"{bounds.get(kind)} steps have run, which is the limit"
-    if header.status == "stale":
-        return "its process ended before it did"
-    if header.status == "done":
-        return ""
-    # With a reason of its own, as "conflict ...", the error says the same in more words
-    told = f"{header.error_type}: {header.error}" if header.error_type else header.error
-    return one_line(told or header.reason or "")
-
-
-def headline(run: Run[Any]) -> str:
-    """Say of a failed run which nodes failed in its open step, and how; else why it stopped."""
-    last = {a.key: a for a in _open_attempts(run)}
-    named = (one_line(f"{a.node}: {a.error_type}: {a.error}") for a in last.values())
-    return "; ".join(named) or why(run.records.header)
-
-
-def tail(run: Run[Any]) -> str:
-    """Give the end of the traceback of the last node that failed in the open step."""
-    failed = _open_attempts(run)
-    return _end_of(failed[-1].traceback) if failed else ""
-
-
-def router_tail(error: RunFailedError) -> str:
-    """Give the end of the traceback of the router that failed; nothing when none raised."""
-    router = error.__cause__
-    own = router.__cause__ if isinstance(router, RouterError) else None
-    if own is None:
-        return ""
-    from traceback import format_exception
-
-    # The first frame is the engine's, which called it
-    first = own.__traceback__ and (own.__traceback__.tb_next or own.__traceback__)
-    return _end_of("".join(format_exception(type(own), own, first)))
-
-
-def _end_of(traceback: str) -> str:
-    lines = traceback.rstrip().splitlines()
-    return "\n".join([*["  ..."][: len(lines) > _TAIL], *lines[-_TAIL:]])
-
-
-def _open_attempts(run: Run[Any]) -> list[AttemptRecord]:
-    return [a for a in run.attempts if a.step == len(run.steps)] if run.status == "failed" else []
-
-
 def run_list(headers: Iterable[RunHeader]) -> list[str]:
     """Set runs in columns, one a line, under a head."""
     rows = [
@@ -121,7 +69,7 @@ def run_list(headers: Iterable[RunHeader]) -> list[str]:
             h.status,
             cut(h.graph),
             step_count(h),
-            h.created_at[:19].replace("T", " "),
+            _time(h.created_at),
             cut(why(h), 60),
         )
         for h in headers
@@ -129,28 +77,126 @@ def run_list(headers: Iterable[RunHeader]) -> list[str]:
     return list(aligned([("run", "status", "graph", "", "begun (UTC)", ""), *rows], indent=""))
 
 
+def asked_list(found: Iterable[Asked]) -> list[str]:
+    """Set open questions in columns, one a line, under a head."""
+    rows = [
+        (
+            one.header.run_id,
+            cut(one.key),
+            cut(one.question.prompt, 60),
+            _time(one.question.asked_at),
+            _time(one.question.deadline) if one.question.deadline else "",
+        )
+        for one in found
+    ]
+    head = ("run", "key", "prompt", "asked (UTC)", "deadline (UTC)")
+    return list(aligned([head, *rows], indent=""))
+
+
+def question_told(asked: Asked) -> Iterator[str]:
+    """Tell one question: its words, what an answer may be, and what came of it."""
+    question = asked.question
+    yield f"{asked.key}: {question.prompt}"
+    if question.answer_json is not None:
+        by = f"{question.answered_by or 'somebody'}, {_time(question.answered_at or '')} UTC"
+        yield f"  {cut(question.answer_json, _VALUE)} ({by})"
+        return
+    if not asked.is_open:
+        yield "  was not answered"
+        return
+    yield f"  an answer: {cut(expected(question), 400)}"
+    if question.deadline is not None:
+        default = cut(question.default_json or "null", 60)
+        yield f"  until {_time(question.deadline)} UTC, then {default}"
+
+
 def details(run: Run[Any]) -> Iterator[str]:
-    """Say what the table of a run leaves out: reasons, failed attempts, calls and the state."""
+    """Say what the table of a run leaves out: reasons, questions, failed attempts, calls, state."""
+    records = run.records
+    yield from _section("fork", _fork(records.header))
+    yield from _section(f"open step {len(run.steps)}", aligned([*run.open.items()]))
+    asked = (line for one in all_asked(records) for line in question_told(one))
+    yield from _section("questions", (f"  {line}" for line in asked))
+    trace = [f"  | {line}" for line in last_traceback(run).splitlines()]
+    yield from _happened(run, trace)
+    yield from _section(f"state after step {run.steps[-1].step}", _values(run.values))
+
+
+def _happened(run: Run[Any], trace: Iterable[str] = ()) -> Iterator[str]:
+    """Say what happened in a run, and, set in, in the runs of its subgraphs."""
     yield from _section("decisions", _decisions(run))
-    yield from _section("failed attempts", _attempts(run))
+    yield from _section("items", _items(run))
+    yield from _section("failed attempts", [*_attempts(run), *trace])
     yield from _section("model calls", _calls(run))
-    last = run.steps[-1].step
-    yield from _section(f"state after step {last}", _values(run.values))
+    yield from _section("subgraphs", _children(run))
+
+
+def _children(run: Run[Any]) -> Iterator[str]:
+    for key, child in run.children.items():
+        header = child.records.header
+        words = [cut(key, _VALUE), cut(header.graph), header.status, step_count(header)]
+        yield f"  {'  '.join(filter(None, [*words, cut(why(header), 60)]))}"
+        yield from (f"    {line}" for line in _happened(child) if line)
+        yield from (f"    {line}" for line in _section("state", _values(child.values)) if line)
+
+
+def _fork(header: RunHeader) -> Iterator[str]:
+    if header.fork_of is None:
+        return
+    yield f"  of {header.fork_of} at step {header.fork_step}"
+    made = json.loads(header.fork_json or "{}")
+    yield from _values(made.get("update") or {})
+    yield from aligned([(cut(n), f"-> {_value(to)}") for n, to in made.get("choose", {}).items()])
+
+
+def _items(run: Run[Any]) -> Iterator[str]:
+    """Tell the first items of each map, and how many there are."""
+    maps: dict[tuple[int, str], list[ItemRecord]] = {}
+    for item in run.records.items:
+        maps.setdefault((item.step, item.key), []).append(item)
+    for (step, key), items in maps.items():
+        count = counted(len(items), "item")
+        yield f"  step {step}  {cut(key)}  {count}  {duration(wall_ms(items))}"
+        rows = [
+            (
+                f"[{i.ix}]",
+                cut(i.result_json, _VALUE),
+                duration(i.duration_ms),
+                f"attempt {i.attempts}" if i.attempts > 1 else "",
+            )
+            for i in items[:_ITEMS]
+        ]
+        yield from aligned(rows, indent="    ")
+        if len(items) > _ITEMS:
+            yield f"    ... {len(items) - _ITEMS} more; --json has all"
 
 
 def steps_told(run: Run[Any]) -> Iterator[str]:
-    """Say of each step what ran, what it changed, and what was decided."""
+    """Say of each step what ran, what it changed, and what was decided; of subgraphs set in."""
     for step in run.steps:
         nodes = ", ".join(cut(task.key) for task in step.tasks) or "input"
         took = wall_ms(step.tasks)
         yield f"step {step.step}  {nodes}" + (f"  {duration(took)}" if step.tasks else "")
+        yield from _steps_within(run, step.step)
         changed = run.diff(step.step)
         rows = [
             (cut(name), f"{_value(before)} -> {_value(after)}" if step.step else _value(after))
             for name, (before, after) in changed.items()
         ]
         yield from aligned(rows)
-        yield from (f"  {line}" for one in step.decisions for line in _decision(one))
+        yield from (f"  {line}" for one in step.decisions for line in decision_told(one))
+    if run.open:
+        yield f"step {len(run.steps)}  is open"
+        yield from aligned([*run.open.items()])
+        yield from _steps_within(run, len(run.steps))
+
+
+def _steps_within(run: Run[Any], step: int) -> Iterator[str]:
+    for key, child in run.children.items():
+        number, _, task = key.partition(":")
+        if int(number) == step:
+            yield f"  in {cut(task)}:"
+            yield from (f"    {line}" for line in steps_told(child))
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
@@ -164,13 +210,15 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 def _decisions(run: Run[Any]) -> Iterator[str]:
     for step in run.steps:
         for decision in step.decisions:
-            first, *more = _decision(decision)
+            first, *more = decision_told(decision)
             yield f"  step {step.step}  {first}"
             yield from (f"  {line}" for line in more)
 
 
-def _decision(decision: DecisionRecord) -> Iterator[str]:
-    chosen = ", ".join(_end(name) for name in decision.chosen) or "nothing"
+def decision_told(decision: DecisionRecord) -> Iterator[str]:
+    """Tell one decision: what was chosen and why, and what was read for it."""
+    names = (_end(to if isinstance(to, str) else to.node) for to in decision.chosen)
+    chosen = ", ".join(tallied(names)) or "nothing"
     answer = f" ({cut(decision.answer)})" if decision.answer is not None else ""
     sure = f" [confidence {decision.confidence:g}]" if decision.confidence is not None else ""
     yield f"{_end(decision.source)} -> {chosen}{answer}: {cut(decision.reason, _VALUE)}{sure}"
@@ -195,7 +243,6 @@ def _attempts(run: Run[Any]) -> Iterator[str]:
         for a in run.attempts
     ]
     yield from aligned(rows)
-    yield from (f"  | {line}" for line in tail(run).splitlines())
 
 
 def _calls(run: Run[Any]) -> Iterator[str]:
@@ -213,9 +260,9 @@ def _calls(run: Run[Any]) -> Iterator[str]:
     ]
     yield from aligned(rows)
     if len(rows) > 1:
-        used = run.usage
-        total = f"{number(used.input_tokens)} + {number(used.output_tokens)} tokens"
-        yield f"  {used.calls} calls, {total}"
+        read = number(sum(c.input_tokens or 0 for c in run.calls))
+        total = f"{read} + {number(sum(c.output_tokens or 0 for c in run.calls))} tokens"
+        yield f"  {len(rows)} calls, {total}"
 
 
 def _tokens(count: int | None) -> str:
@@ -228,6 +275,10 @@ def _values(values: dict[str, Any]) -> Iterator[str]:
 
 def _value(value: Any) -> str:
     return cut(json.dumps(value, ensure_ascii=False), _VALUE)
+
+
+def _time(at: str) -> str:
+    return at[:19].replace("T", " ")
 
 
 def _end(name: str) -> str:

@@ -11,163 +11,163 @@ merged state; then state, records and the next frontier are committed together.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from graphflow.engine.close import Result, close_step, snapshot_of
-from graphflow.engine.position import Position
-from graphflow.engine.tasks import (
-    Ended,
-    Task,
-    attempt_record,
-    judge_task,
-    limit_reached,
-    tasks_of,
-    text_of,
-)
+from graphflow.engine.close import Change, close_step, snapshot_of
+from graphflow.engine.effects import Commit, Doing, Finish, Keep, Outcome, Run, Steps
+from graphflow.engine.position import Position, node_of
+from graphflow.engine.running import StepRun, run_step
+from graphflow.engine.tasks import Ended, Result, judge_task, limit_reached, make_task, text_of
 from graphflow.errors import InvalidUpdateError, StepError
 from graphflow.plan import Plan
 from graphflow.policy import Limits
-from graphflow.records import AttemptRecord, Ending, Snapshot, StepRecord, TaskRecord
-from graphflow.state.update import revive
+from graphflow.records import Ending, StepRecord
 
-__all__ = ["Commit", "Effect", "Fail", "Finish", "Keep", "Outcome", "Start", "Wait", "advance"]
-
-
-@dataclass(slots=True)
-class Start:
-    """Run these tasks side by side; answer with the first `Ended`."""
-
-    tasks: list[Task]
+__all__ = ["Bounds", "Forked", "advance"]
 
 
-@dataclass(slots=True)
-class Wait:
-    """Answer with the next `Ended` of the tasks that were started."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a run goes on, and how."""
 
-
-@dataclass(slots=True)
-class Keep:
-    """Store a complete task of a step that is still open."""
-
-    step: int
-    task: TaskRecord
+    limits: Limits
+    commits: int | None = None
+    """Stop after so many commits; None: do not stop."""
+    again: bool = True
+    """Whether what failed, or stands at a limit, is run again; not for an answer (S15)."""
+    pause_before: frozenset[str] = frozenset()
+    """Pause before a step in which one of these nodes would run."""
+    pause_after: frozenset[str] = frozenset()
+    """Pause after a step in which one of these nodes ran."""
+    is_past_pause: bool = False
+    """The run paused before its next step, and is resumed."""
 
 
 @dataclass(slots=True)
-class Fail:
-    """Store a failed execution."""
+class Forked:
+    """The first step of a fork: the tasks' results as they are, and what is changed (S18)."""
 
-    attempt: AttemptRecord
-
-
-@dataclass(slots=True)
-class Commit:
-    """Commit a step; with an ending, the run ends with it."""
-
-    step: StepRecord
-    snapshot: Snapshot | None
-    ending: Ending | None
+    results: list[Result]
+    change: Change
 
 
-@dataclass(slots=True)
-class Finish:
-    """End the run without a step: it failed, or is paused."""
-
-    ending: Ending
-
-
-Effect: TypeAlias = Start | Wait | Keep | Fail | Commit | Finish
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Why the engine stopped."""
-
-    ending: Ending | None
-    """None: it was asked to stop after so many commits."""
-    errors: dict[str, Exception] = field(default_factory=dict)
-    """What failed, by task, in the order of the step; an error of the step itself under ""."""
-
-
-Steps: TypeAlias = Generator[Effect, Any, Outcome]
-
-
-def advance(plan: Plan, position: Position, limits: Limits, *, commits: int | None = None) -> Steps:
+def advance(plan: Plan, position: Position, bounds: Bounds, forked: Forked | None = None) -> Steps:
     """Run a graph on from where it stands, until it is done, fails, or must pause.
 
     Args:
         plan: The graph.
         position: Where the run stands; moved on as steps are committed.
-        limits: The run's limits.
-        commits: Stop after so many commits; None: do not stop.
+        bounds: How far to go.
+        forked: Of a fork that begins, its first step.
 
     Yields:
-        Effects; a driver answers Start and Wait with an Ended, the others with None.
+        Effects; a driver answers Run and Wait with an Ended, the others with None.
 
     Returns:
         How it ended.
     """
-    while commits is None or commits > 0:
-        results: list[Result] = []
-        if position.step >= 0:
-            reason = limit_reached(position, limits)
-            if reason is not None:
-                return (yield from _finish(Ending("paused", reason)))
-            results, errors = yield from _run_tasks(plan, position)
-            if errors:
-                return (yield from _finish(_failure(errors), errors))
+    left, is_past_pause = bounds.commits, bounds.is_past_pause
+    while left is None or left > 0:
+        change = None
+        if forked is not None:
+            found: Sequence[Result] | Outcome = forked.results
+            change, forked = forked.change, None
+        else:
+            found = yield from _results(plan, position, bounds, is_past_pause=is_past_pause)
+            is_past_pause = False
+        if isinstance(found, Outcome):
+            return found
+        told = () if position.open is None else position.open.kept
         try:
-            record = close_step(plan, position, results)
+            record = close_step(plan, position, found, change)
         except StepError as error:
-            return (yield from _give_up(position, results, error))
-        done = not position.ready and not position.held
-        ending = Ending("done") if done else None
-        yield Commit(record, snapshot_of(plan, position, record), ending)
+            kept = found if change is None else ()  # a fork that cannot begin keeps nothing
+            return (yield from _give_up(position, kept, error))
+        ending = _ending(position, bounds, record)
+        snapshot = snapshot_of(plan, position, record, always=change is not None)
+        yield Commit(record, snapshot, ending, told)
         if ending is not None:
             return Outcome(ending)
-        if commits is not None:
-            commits -= 1
+        if left is not None:
+            left -= 1
     return Outcome(None)
 
 
-def _run_tasks(
-    plan: Plan, position: Position
-) -> Generator[Effect, Any, tuple[list[Result], dict[str, Exception]]]:
-    """Run the open tasks of a step to their ends; give all results in order, and the failures."""
-    tasks, several = tasks_of(plan, position), len(position.ready) > 1
-    judged = {
-        key: (task, revive(plan.schema, task.update_json, task.replaces, position.values))
-        for key, task in position.kept.items()
-    }
-    errors: dict[str, Exception] = {}
-    for left in range(len(tasks), 0, -1):
-        ended: Ended = yield (Start(tasks) if left == len(tasks) else Wait())
-        key, error = ended.task.key, ended.error
-        if error is None:
-            try:
-                judged[key] = judge_task(plan, position, ended)
-            except InvalidUpdateError as wrong:
-                error = wrong
-        if error is not None:
-            errors[key] = error
-            position.attempts[key] = ended.task.attempt
-            yield Fail(attempt_record(ended, error))
-        elif several and (left > 1 or errors):
-            position.kept[key] = judged[key][0]
-            yield Keep(position.step + 1, judged[key][0])
-    if errors:
-        return [], {key: errors[key] for key in position.ready if key in errors}
-    return [judged[key] for key in position.ready], errors
+def _results(
+    plan: Plan, position: Position, bounds: Bounds, *, is_past_pause: bool
+) -> Doing[Sequence[Result] | Outcome]:
+    """Run the tasks of the next step; give all their results, or how the run ends without."""
+    if position.step < 0:
+        return ()
+    ready = position.ready
+    if position.open is None:
+        reason = _stop_before(position, bounds, is_past_pause=is_past_pause)
+        if reason is not None:
+            return (yield from _finish(Ending("paused", reason)))
+    first: Ended | None = None
+    if len(ready) == 1 and position.open is None:
+        task = make_task(plan, position, 0, ready[0])
+        if task.node.is_simple:  # the way of most steps, cut short
+            first = yield Run(task)
+            if (result := _judged(plan, position, first)) is not None:
+                return [result]
+    step = yield from run_step(plan, position, again=bounds.again, first=first)
+    if step.is_complete:
+        return [step.results[key] for key in ready]
+    return (yield from _stop_inside(position, step))
 
 
-def _give_up(position: Position, results: list[Result], error: StepError) -> Steps:
+def _judged(plan: Plan, position: Position, ended: Ended) -> Result | None:
+    """Judge the only task of a step; None when it is not complete."""
+    if ended.error is None and not ended.signals:
+        try:
+            return judge_task(plan, position, ended)
+        except InvalidUpdateError as error:
+            ended.error = error
+    return None
+
+
+def _stop_before(position: Position, bounds: Bounds, *, is_past_pause: bool) -> str | None:
+    """Say why the next step does not begin."""
+    reason = limit_reached(position, bounds.limits)
+    if reason is None and bounds.pause_before and not is_past_pause:
+        for key in position.ready:
+            node = node_of(key, position.sends)
+            if node in bounds.pause_before:
+                return f"before:{node}"
+    return reason
+
+
+def _stop_inside(position: Position, step: StepRun) -> Steps:
+    """End a run whose step stays open: failed, else asking, else at a limit (S15)."""
+    errors = {key: step.errors[key] for key in position.ready if key in step.errors}
+    if step.failed:
+        ending = _failure(errors) if errors else _failed_before(position, step)
+        return (yield from _finish(ending, errors))
+    waiting = [step.waiting[key] for key in position.ready if key in step.waiting]
+    reason = "question" if "asking" in waiting else waiting[0]
+    return (yield from _finish(Ending("paused", reason)))
+
+
+def _ending(position: Position, bounds: Bounds, record: StepRecord) -> Ending | None:
+    if not position.ready and not position.held:
+        return Ending("done")
+    if bounds.pause_after:
+        for task in record.tasks:
+            if task.node in bounds.pause_after:
+                return Ending("paused", f"after:{task.node}")
+    return None
+
+
+def _give_up(position: Position, results: Sequence[Result], error: StepError) -> Steps:
     """End a run whose step cannot close; all results are kept, so that no body runs again."""
-    for task, _ in results:
-        if task.key not in position.kept:
-            position.kept[task.key] = task
-            yield Keep(position.step + 1, task)
+    if results:
+        kept = position.opened().kept
+        for task, _ in results:
+            if task.key not in kept:
+                kept[task.key] = task
+                yield Keep(position.step + 1, task)
     words = Ending("failed", error.reason, type(error).__name__, str(error))
     return (yield from _finish(words, {"": error}))
 
@@ -179,6 +179,14 @@ def _failure(errors: dict[str, Exception]) -> Ending:
     else:
         words = [f"{key}: {type(e).__name__}: {text_of(e)}" for key, e in errors.items()]
     return Ending("failed", "task", ", ".join(kinds), "; ".join(words))
+
+
+def _failed_before(position: Position, step: StepRun) -> Ending:
+    """Say what failed before, when nothing of it has run again."""
+    stored = position.open.failed if position.open else {}
+    records = [stored[key] for key in position.ready if key in step.failed and key in stored]
+    kinds = ", ".join(dict.fromkeys(record.error_type for record in records))
+    return Ending("failed", "task", kinds, "; ".join(f"{r.key}: {r.error}" for r in records))
 
 
 def _finish(ending: Ending, errors: dict[str, Exception] | None = None) -> Steps:

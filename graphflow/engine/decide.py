@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from graphflow.definition import GateDef
 from graphflow.engine.mutation import Watch
 from graphflow.engine.position import Position
-from graphflow.errors import InvalidUpdateError, RouterError, did_you_mean
+from graphflow.errors import InvalidUpdateError, RouterError, did_you_mean, text_of
 from graphflow.names import END, named
 from graphflow.plan import Plan, PlanNode, PlanRouter
-from graphflow.records import DecisionRecord, Evidence
-from graphflow.routing import Decision
+from graphflow.records import DecisionRecord, Evidence, Sent
+from graphflow.routing import Command, Decision, Send
+from graphflow.signatures import closed
+from graphflow.state.laid_over import input_text
 from graphflow.state.view import reads_of
 
-__all__ = ["LONGEST", "decide", "evidence_of", "gate_verdict", "goto_of"]
+__all__ = ["LONGEST", "Chosen", "decide", "evidence_of", "gate_verdict", "goto_of", "pinned"]
+
+Chosen = tuple[str | Sent, ...]
 
 LONGEST = 256
 """Bytes of a value's JSON that evidence carries; a longer one is read back from its step."""
@@ -32,7 +38,7 @@ def decide(plan: Plan, position: Position, router: PlanRouter) -> DecisionRecord
     Raises:
         RouterError: It raised, or its answer is none of its targets.
     """
-    watch = Watch(plan, position) if plan.watches else None
+    watch = Watch(plan, position.values) if plan.watches else None
     view = plan.schema.view(position.values if watch is None else watch.values)
     try:
         answer = router.fn(view)
@@ -40,16 +46,16 @@ def decide(plan: Plan, position: Position, router: PlanRouter) -> DecisionRecord
             watch.check(reads_of(view))
     except Exception as error:
         raise _router_error(
-            plan, router, str(error), f"raised {type(error).__name__}: {error}"
+            plan, router, text_of(error), f"raised {type(error).__name__}: {text_of(error)}"
         ) from error
     evidence = evidence_of(plan, position, reads_of(view))
     if not isinstance(answer, Decision):
-        chosen, word = _targets(plan, router, answer)
+        chosen, word = _targets(plan, position, router, answer)
         reason = _in_words(evidence)
         return DecisionRecord(
             router.source, router.name, router.targets, chosen, reason, word, evidence=evidence
         )
-    chosen, word = _targets(plan, router, answer.goto)
+    chosen, word = _targets(plan, position, router, answer.goto)
     return DecisionRecord(
         router.source,
         router.name,
@@ -63,40 +69,78 @@ def decide(plan: Plan, position: Position, router: PlanRouter) -> DecisionRecord
     )
 
 
-def evidence_of(plan: Plan, position: Position, reads: set[str]) -> tuple[Evidence, ...]:
+def pinned(plan: Plan, position: Position, router: PlanRouter, answer: Any) -> DecisionRecord:
+    """Record the answer that a fork gives instead of a router (S18).
+
+    Raises:
+        RouterError: It is none of the router's targets.
+    """
+    chosen, word = _targets(plan, position, router, answer)
+    words = "chosen for the fork"
+    return DecisionRecord(router.source, router.name, router.targets, chosen, words, word)
+
+
+def evidence_of(
+    plan: Plan, position: Position, reads: set[str], private: str | None = None
+) -> tuple[Evidence, ...]:
     """Say of each field that was read who wrote it, and what it held.
+
+    Args:
+        plan: The graph.
+        position: Where the run stands.
+        reads: The fields.
+        private: What a Send laid over the state, as JSON: sent by the position's step.
 
     Returns:
         One Evidence per field, in the order of the state class.
     """
     writers = position.counters.writers
+    found = [
+        Evidence(name, writers.get(name, 0), _short_text(plan, position, name))
+        for name in plan.schema.in_order(reads)
+    ]
+    if private is None or private == "{}":
+        return tuple(found)
+    over = {name: _text(value) for name, value in from_json(private).items()}
     return tuple(
-        [
-            Evidence(name, writers.get(name, 0), _short_text(plan, position, name))
-            for name in plan.schema.in_order(reads)
-        ]
+        Evidence(e.name, position.step, over[e.name]) if e.name in over else e for e in found
     )
 
 
 def goto_of(
-    node: PlanNode, goto: Any, reason: str, evidence: tuple[Evidence, ...]
+    plan: Plan,
+    position: Position,
+    node: PlanNode,
+    command: Command,
+    evidence: tuple[Evidence, ...],
 ) -> DecisionRecord:
     """Record what a node itself decided with Command(goto=).
 
     Raises:
         InvalidUpdateError: It goes where the node does not declare to go.
     """
-    given = [goto] if isinstance(goto, str) or not isinstance(goto, Iterable) else list(goto)
-    for name in given:
+    goto = command.goto
+    given: list[Any] = (
+        list(goto) if isinstance(goto, Iterable) and not isinstance(goto, str) else [goto]
+    )
+    for item in given:
+        is_send = isinstance(item, Send)
+        name = item.node if is_send else item
+        if is_send and named(name) == END:
+            raise InvalidUpdateError(
+                "Command(goto=Send(END)): END is no node that could run; send to one of"
+                f" {[t for t in node.targets if t != END]!r}, or go to END without a Send"
+            )
         if not isinstance(name, str) or named(name) not in node.targets:
             known = f" Declare it: add_node({node.name!r}, ..., targets=[...])."
             raise InvalidUpdateError(
                 f"Command(goto={name!r}) is not among the node's targets"
                 f" {list(node.targets)!r}.{did_you_mean(str(name), node.targets)}{known}"
             )
-    words, names = reason.strip() or _in_words(evidence), tuple(dict.fromkeys(map(named, given)))
+    chosen = _each_once([_sent(plan, position, item) for item in given])
+    words = command.reason.strip() or _in_words(evidence)
     return DecisionRecord(
-        node.name, node.name, node.targets, names, words, evidence=evidence, kind="goto"
+        node.name, node.name, node.targets, chosen, words, evidence=evidence, kind="goto"
     )
 
 
@@ -132,7 +176,9 @@ def gate_verdict(
     )
 
 
-def _targets(plan: Plan, router: PlanRouter, goto: Any) -> tuple[tuple[str, ...], str | None]:
+def _targets(
+    plan: Plan, position: Position, router: PlanRouter, goto: Any
+) -> tuple[Chosen, str | None]:
     """Turn an answer into targets; with a mapping of answers also give the answer's own word."""
     if isinstance(goto, str) and router.answers is None and goto in router.targets:
         return (goto,), None
@@ -140,15 +186,47 @@ def _targets(plan: Plan, router: PlanRouter, goto: Any) -> tuple[tuple[str, ...]
     if isinstance(goto, set | frozenset):  # a set has no order of its own
         order = {answer: place for place, answer in enumerate(router.answers or router.targets)}
         given.sort(key=lambda item: order.get(item, -1))
-    names, words = [], []
+    chosen: list[str | Sent] = []
+    words = []
     for item in given:
-        name = named(item) if _is_spelled_out(router, item) else _lookup(router.answers, item)
-        if not isinstance(name, str) or name not in router.targets:
-            raise _undeclared(plan, router, item)
-        names.append(name)
-        words.append(str(item))
+        chosen.append(_target(plan, position, router, item))
+        words.append(item.node if isinstance(item, Send) else str(item))
     word = ", ".join(words) if router.answers is not None else None
-    return tuple(dict.fromkeys(names)), word
+    return _each_once(chosen), word
+
+
+def _target(plan: Plan, position: Position, router: PlanRouter, item: Any) -> str | Sent:
+    if isinstance(item, Send):
+        if named(item.node) == END or item.node not in router.targets:
+            raise _undeclared(plan, router, item.node)
+        try:
+            return _sent(plan, position, item)
+        except InvalidUpdateError as error:
+            words = f"sent {item.node!r} an input that does not fit: {error}"
+            raise _router_error(plan, router, f"input of {item.node}", words) from error
+    name = named(item) if _is_spelled_out(router, item) else _lookup(router.answers, item)
+    if not isinstance(name, str) or name not in router.targets:
+        raise _undeclared(plan, router, item)
+    return name
+
+
+def _sent(plan: Plan, position: Position, item: Any) -> str | Sent:
+    if not isinstance(item, Send):
+        return named(item)
+    return Sent(item.node, input_text(plan.schema, position.values, item.update))
+
+
+def _each_once(chosen: Sequence[str | Sent]) -> Chosen:
+    """Drop repeated names; each Send counts (S4)."""
+    seen: set[str] = set()
+    kept: list[str | Sent] = []
+    for item in chosen:
+        if isinstance(item, Sent):
+            kept.append(item)
+        elif item not in seen:
+            seen.add(item)
+            kept.append(item)
+    return tuple(kept)
 
 
 def _is_spelled_out(router: PlanRouter, item: Any) -> bool:
@@ -165,6 +243,12 @@ def _lookup(answers: Mapping[Any, str] | None, item: Any) -> Any:
 
 
 def _undeclared(plan: Plan, router: PlanRouter, item: Any) -> RouterError:
+    if closed(item):
+        words = (
+            f"returned a coroutine, which is none of its declared targets"
+            f" {list(router.targets)!r}; a router is a plain function of the state"
+        )
+        return _router_error(plan, router, "returned a coroutine", words)
     if item is None:
         return _router_error(
             plan, router, "returned None", "returned None; return a target, END, or [] for none"
@@ -191,8 +275,6 @@ def _router_error(plan: Plan, router: PlanRouter, short: str, words: str) -> Rou
 def _details(plan: Plan, router: PlanRouter, said: Decision[Any]) -> str | None:
     if said.evidence is None:
         return None
-    from pydantic_core import to_json
-
     try:
         return to_json(said.evidence, inf_nan_mode="strings").decode()
     except ValueError as error:
@@ -217,6 +299,11 @@ def _encode_if_short(plan: Plan, name: str, value: Any) -> str | None:
         if shortest > LONGEST:
             return None
     text = plan.schema.codec.fields[name].text(value)
+    return text if len(text.encode()) <= LONGEST else None
+
+
+def _text(value: Any) -> str | None:
+    text = to_json(value, inf_nan_mode="strings").decode()
     return text if len(text.encode()) <= LONGEST else None
 
 

@@ -6,7 +6,9 @@ A view cannot see `state.items.append(1)`: the change would be live, but never s
 
 from __future__ import annotations
 
-from graphflow.engine.position import Position
+from collections.abc import Mapping
+from typing import Any
+
 from graphflow.errors import InvalidUpdateError
 from graphflow.plan import Plan
 
@@ -18,7 +20,7 @@ class Watch:
 
     Args:
         plan: The graph.
-        position: Where the run stands.
+        values: The state that the body is to see.
 
     Attributes:
         values: What the body is to see.
@@ -26,10 +28,10 @@ class Watch:
 
     __slots__ = ("_fields", "_texts", "values")
 
-    def __init__(self, plan: Plan, position: Position) -> None:
+    def __init__(self, plan: Plan, values: Mapping[str, Any]) -> None:
         codec = plan.schema.codec
         self._fields = codec.fields
-        self._texts = {n: codec.fields[n].text(value) for n, value in position.values.items()}
+        self._texts = {n: codec.fields[n].text(value) for n, value in values.items()}
         self.values = codec.read(codec.join(self._texts.items()))
 
     def check(self, reads: set[str]) -> None:

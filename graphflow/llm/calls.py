@@ -5,7 +5,7 @@ the answer back, blocking or awaited. Every request to the model is recorded as 
 judged, before its result is handed on.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from graphflow.errors import ModelAnswerError, ModelError
 from graphflow.llm.client import ChatClient
+from graphflow.llm.stream import Emit
 from graphflow.llm.wire import (
     Answer,
     Prompt,
@@ -46,6 +47,8 @@ class Request:
 
     path: str
     payload: Mapping[str, Any] | None = None
+    emit: Emit | None = None
+    """Gets the pieces of the answer, which is streamed then."""
 
 
 Talk = Generator[Request, Answer, T]
@@ -55,14 +58,23 @@ class Calls:
     """chat, parse and choose as generators, for one task."""
 
     def __init__(
-        self, client: ChatClient, record: Callable[[CallRecord], None], task: tuple[int, str, int]
+        self,
+        client: ChatClient,
+        record: Callable[[CallRecord], None],
+        task: tuple[int, str, int],
+        admit: Callable[[int], None] | None = None,
+        emit: Emit | None = None,
     ) -> None:
         self.client, self._record, self._task = client, record, task
+        self._admit, self._emit = admit, emit
 
     def chat(self, prompt: Prompt, system: str | None, sampling: Mapping[str, Any]) -> Talk[Reply]:
         """Ask for a text."""
-        payload = self._payload({"messages": messages(prompt, system)}, sampling)
-        return self._ask("chat", "/chat/completions", payload, read_reply)
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        body = {"messages": messages(prompt, system), **(streamed if self._emit else {})}
+        return self._ask(
+            "chat", "/chat/completions", self._payload(body, sampling), read_reply, self._emit
+        )
 
     def parse(
         self, model_class: type[M], prompt: Prompt, system: str | None, sampling: Mapping[str, Any]
@@ -155,12 +167,19 @@ class Calls:
         return {**model, **body, **given}
 
     def _ask(
-        self, kind: str, path: str, payload: dict[str, Any], read: Callable[[Answer], T]
+        self,
+        kind: str,
+        path: str,
+        payload: dict[str, Any],
+        read: Callable[[Answer], T],
+        emit: Emit | None = None,
     ) -> Talk[T]:
         """Send one request to the model, and record it whatever comes of it."""
-        asked = _Asked(kind, json_text(payload), str(payload.get("model", "")))
+        asked = _Asked(kind, json_text(payload), str(payload.get("model", "")), emit)
+        if self._admit is not None:  # last: what has been admitted is always recorded
+            self._admit(payload.get("max_tokens") or 0)
         try:
-            answer = yield Request(path, payload)
+            answer = yield Request(path, payload, asked.hear if emit else None)
         except BaseException as error:  # a cancelled request may have cost tokens as well
             self._record(asked.record(self._task, None, error))
             raise
@@ -176,9 +195,15 @@ class Calls:
 class _Asked:
     """A request on its way: what its record will say of it."""
 
-    def __init__(self, kind: str, text: str, model: str) -> None:
-        self._kind, self._text, self._model = kind, text, model
+    def __init__(self, kind: str, text: str, model: str, emit: Emit | None) -> None:
+        self._kind, self._text, self._model, self._emit = kind, text, model, emit
         self._at, self._clock = datetime.now(UTC), perf_counter()
+        self._pieces: list[str] = []
+
+    def hear(self, piece: str) -> Awaitable[None] | None:
+        """Pass a piece on, and keep it for the record of an answer that breaks off."""
+        self._pieces.append(piece)
+        return self._emit(piece) if self._emit else None
 
     def record(
         self, task: tuple[int, str, int], answer: Answer | None, error: BaseException | None
@@ -196,8 +221,12 @@ class _Asked:
             cached_tokens=usage.cached_tokens,
             request_json=self._text,
             response_json=answer.text if answer else None,
-            error=f"{type(error).__name__}: {error}".rstrip(": ") if error else None,
+            error=self._told(error, broken=answer is None) if error else None,
         )
+
+    def _told(self, error: BaseException, *, broken: bool) -> str:
+        words = f"{type(error).__name__}: {error}".rstrip(": ")
+        return f"{words} (after {''.join(self._pieces)!r})" if broken and self._pieces else words
 
 
 def _checked_options(options: Sequence[str]) -> list[str]:

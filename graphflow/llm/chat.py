@@ -6,6 +6,7 @@ from typing import Any
 from graphflow.errors import DefinitionError
 from graphflow.llm.calls import Calls, M, T, Talk
 from graphflow.llm.client import ChatClient
+from graphflow.llm.stream import Emit
 from graphflow.llm.wire import Prompt, Reply
 from graphflow.records import CallRecord
 
@@ -23,6 +24,11 @@ class Chat:
         key: Their task.
         attempt: Their attempt.
         sync_node: The name of a node that is a plain `def`, which cannot await.
+        admit: Called before each request to the model with the tokens that it asks for
+            (max_tokens; 0 when it sets no bound). When it raises, the request is not made and
+            nothing is recorded; what it lets through reaches `record` in any case.
+        emit: Makes `chat` stream: called with each piece of the text as it comes. Reading goes
+            on when what it returns, if anything, has been awaited; `.sync` awaits nothing.
     """
 
     def __init__(
@@ -34,8 +40,10 @@ class Chat:
         key: str = "",
         attempt: int = 1,
         sync_node: str | None = None,
+        admit: Callable[[int], None] | None = None,
+        emit: Emit | None = None,
     ) -> None:
-        self._calls = Calls(client, record, (step, key, attempt))
+        self._calls = Calls(client, record, (step, key, attempt), admit, emit)
         self._sync_node = sync_node
 
     @property
@@ -199,7 +207,7 @@ def _run(client: ChatClient, talk: Talk[T]) -> T:
         request = next(talk)
         while True:
             try:
-                answer = client.send(request.path, request.payload)
+                answer = client.send(request.path, request.payload, request.emit)
             except BaseException as error:  # noqa: BLE001 - the talk records and raises it
                 request = talk.throw(error)
             else:
@@ -213,7 +221,7 @@ async def _await(client: ChatClient, talk: Talk[T]) -> T:
         request = next(talk)
         while True:
             try:
-                answer = await client.asend(request.path, request.payload)
+                answer = await client.asend(request.path, request.payload, request.emit)
             except BaseException as error:  # noqa: BLE001 - the talk records and raises it
                 request = talk.throw(error)
             else:

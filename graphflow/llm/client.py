@@ -3,21 +3,24 @@
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, finalize
 
-from graphflow.errors import ModelAnswerError, ModelUnavailableError, NoModelError
+from graphflow.errors import ModelAnswerError, ModelError, ModelUnavailableError, NoModelError
+from graphflow.llm.address import checked_key, checked_url, shown
 from graphflow.llm.embedded import INSTALL, MODEL, EmbeddedServer, is_installed, serve
-from graphflow.llm.wire import Answer, beginning, json_text, read_body
+from graphflow.llm.refusal import broken_off, refused, silent, unreachable
+from graphflow.llm.stream import Emit, Stream
+from graphflow.llm.wire import Answer, json_text, read_body
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
 
     import httpx
 
-__all__ = ["ChatClient", "function_transport"]
+__all__ = ["ChatClient", "Part", "function_transport"]
 
 _OPENAI = "https://api.openai.com/v1"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -27,11 +30,8 @@ _IDLE = 3.0  # seconds a connection is kept; servers close theirs after 5, and m
 _QUEUE = 600.0  # seconds; the embedded model answers one request at a time
 _TOO_SHORT = 8  # letters; a shorter "key" (none, EMPTY, x) is no secret, and is in many words
 
-_HINTS = {
-    401: " Check OPENAI_API_KEY.",
-    403: " Check OPENAI_API_KEY, and whether it may use this model.",
-    404: " Check the base URL (most end in /v1) and the model's name.",
-}
+Part: TypeAlias = bytes | float | Exception
+"""A part of a body: bytes, seconds until the next part, or what breaks the connection."""
 
 
 class ChatClient:
@@ -64,9 +64,9 @@ class ChatClient:
         async_transport: "httpx.AsyncBaseTransport | None" = None,
         grammar: bool | None = None,
     ) -> None:
-        self.base_url = _checked_url(base_url)
+        self.base_url = checked_url(base_url)
         self.model, self.timeout, self.grammar = model, timeout, grammar
-        self._key = _checked_key(api_key)
+        self._key = checked_key(api_key)
         self._transport, self._async_transport = transport, async_transport
         self._begin()
 
@@ -121,12 +121,16 @@ class ChatClient:
         """Connect to the model inside this process."""
         return cls(server.url, model=server.model, timeout=_QUEUE, grammar=True)
 
-    def send(self, path: str, payload: Mapping[str, Any] | None) -> Answer:
+    def send(
+        self, path: str, payload: Mapping[str, Any] | None, emit: Emit | None = None
+    ) -> Answer:
         """Send a request and wait for the answer.
 
         Args:
             path: Below the base URL: `/chat/completions`.
             payload: The body; None sends a GET.
+            emit: Gets the pieces of an answer that is streamed; nothing that it returns is
+                awaited here.
 
         Raises:
             ModelUnavailableError: No answer, or one that says to come back later.
@@ -134,22 +138,54 @@ class ChatClient:
         """
         import httpx
 
-        request = self._request(path, payload)
+        request, stream = self._request(path, payload), None
         try:
-            return self._answer(self._open().request(**request), payload)
+            if emit is None:
+                return self._answer(self._open().request(**request), payload)
+            stream = self._stream(path)
+            with self._open().stream(**request) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._refusal(response)
+                chunks = response.iter_bytes()
+                while not stream.over:
+                    for piece in stream.feed(next(chunks, b"")):
+                        emit(piece)
+                return stream.answer()
         except httpx.HTTPError as error:
-            raise self._unavailable(request["url"], error) from error
+            if stream is not None and stream.done:
+                return stream.answer()
+            raise self._unavailable(request["url"], error, stream) from error
 
-    async def asend(self, path: str, payload: Mapping[str, Any] | None) -> Answer:
-        """Do what `send` does, without blocking the event loop."""
+    async def asend(
+        self, path: str, payload: Mapping[str, Any] | None, emit: Emit | None = None
+    ) -> Answer:
+        """Do what `send` does, without blocking the event loop.
+
+        Between two pieces it waits for what `emit` returns, and reads nothing meanwhile.
+        """
         import httpx
 
-        request = self._request(path, payload)
+        request, stream = self._request(path, payload), None
         try:
             client = await self._aopen()
-            return self._answer(await client.request(**request), payload)
+            if emit is None:
+                return self._answer(await client.request(**request), payload)
+            stream = self._stream(path)
+            async with client.stream(**request) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise self._refusal(response)
+                chunks = response.aiter_bytes()
+                while not stream.over:
+                    for piece in stream.feed(await anext(chunks, b"")):
+                        if (waiting := emit(piece)) is not None:
+                            await waiting
+                return stream.answer()
         except httpx.HTTPError as error:
-            raise self._unavailable(request["url"], error) from error
+            if stream is not None and stream.done:
+                return stream.answer()
+            raise self._unavailable(request["url"], error, stream) from error
 
     def close(self) -> None:
         """Close the connections; those of an event loop close when it next turns or ends."""
@@ -172,7 +208,7 @@ class ChatClient:
         self.close()
 
     def __repr__(self) -> str:
-        return f"ChatClient({_shown(self.base_url)!r}, model={self.model!r})"
+        return f"ChatClient({shown(self.base_url)!r}, model={self.model!r})"
 
     def _open(self) -> "httpx.Client":
         import httpx
@@ -241,69 +277,44 @@ class ChatClient:
         content = json_text(payload).encode()
         return {"method": "POST", "url": url, "headers": headers, "content": content}
 
-    def _answer(self, response: "httpx.Response", payload: Mapping[str, Any] | None) -> Answer:
-        where, text = _shown(str(response.request.url)), self._scrub(response.text)
-        status = response.status_code
-        if response.is_success:
-            return read_body(text, where, choices=payload is not None)
-        message = f"{where} answered {status} {response.reason_phrase}: {beginning(text)}."
-        if status in (408, 429) or status >= 500:
-            after = response.headers.get("Retry-After")
-            raise ModelUnavailableError(f"{message}{f' Retry after {after}.' if after else ''}")
-        unnamed = "" if self.model else " No model was named: set GRAPHFLOW_MODEL."
-        raise ModelAnswerError(f"{message}{_HINTS.get(status, '')}{unnamed}")
+    def _stream(self, path: str) -> Stream:
+        return Stream(shown(f"{self.base_url}{path}"), self._scrub)
 
-    def _unavailable(self, url: str, error: "httpx.HTTPError") -> ModelUnavailableError:
+    def _answer(self, response: "httpx.Response", payload: Mapping[str, Any] | None) -> Answer:
+        if not response.is_success:
+            raise self._refusal(response)
+        where, text = shown(str(response.request.url)), self._scrub(response.text)
+        return read_body(text, where, choices=payload is not None)
+
+    def _refusal(self, response: "httpx.Response") -> ModelError:
+        error = refused(
+            shown(str(response.request.url)),
+            response.status_code,
+            response.reason_phrase,
+            self._scrub(response.text),
+            response.headers.get("Retry-After"),
+        )
+        if isinstance(error, ModelAnswerError) and not self.model:
+            error.args = (f"{error} No model was named: set GRAPHFLOW_MODEL.",)
+        return error
+
+    def _unavailable(
+        self, url: str, error: "httpx.HTTPError", stream: Stream | None
+    ) -> ModelUnavailableError:
         import httpx
 
-        slow = isinstance(error, httpx.TimeoutException) and not isinstance(
+        if isinstance(error, httpx.TimeoutException) and not isinstance(
             error, httpx.ConnectTimeout
-        )
-        if slow:
-            return ModelUnavailableError(
-                f"{_shown(url)} sent nothing for {self.timeout:g} s: the server is overloaded or "
-                "the answer too long. Give ChatClient(timeout=) more seconds, or lower max_tokens."
-            )
-        return ModelUnavailableError(
-            f"{_shown(url)} cannot be reached: {type(error).__name__}: {self._scrub(str(error))}. "
-            "Start the server, or set OPENAI_BASE_URL to the one that runs."
-        )
+        ):
+            return silent(shown(url), self.timeout)
+        what = f"{type(error).__name__}: {self._scrub(str(error))}"
+        begun = stream is not None and stream.begun
+        return broken_off(shown(url), what) if begun else unreachable(shown(url), what)
 
     def _scrub(self, text: str) -> str:
         """Take the key out of a text: some servers quote it when they refuse it."""
         secret = self._key if len(self._key) >= _TOO_SHORT else ""
         return text.replace(secret, "***") if secret else text
-
-
-def _checked_url(url: str) -> str:
-    url = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no number, or a bracket is missing
-        usable = False
-    if not usable:
-        raise NoModelError(
-            f"the base URL {url.rpartition('@')[2]!r} is none: it must begin with http:// or "
-            "https:// and name a host, as http://127.0.0.1:8080/v1 does. Check OPENAI_BASE_URL."
-        )
-    return url
-
-
-def _checked_key(key: str | None) -> str:
-    key = (key or "").strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise NoModelError(
-            "the API key holds a character that no key has (a space, a line's end, a letter "
-            "outside ASCII). Check OPENAI_API_KEY."
-        )
-    return key
-
-
-def _shown(url: str) -> str:
-    """Write a URL for people: without a password, without a query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _close_own(client: "httpx.Client", pid: int) -> None:
@@ -325,23 +336,60 @@ def _end(loop: "AbstractEventLoop", keeper: "AsyncGenerator[httpx.AsyncClient]")
 
 
 def function_transport(
-    answer: Callable[[str, str, bytes], tuple[int, Mapping[str, str], bytes]],
+    answer: Callable[[str, str, bytes], tuple[int, Mapping[str, str], Sequence[Part]]],
 ) -> "httpx.MockTransport":
     """Make a transport whose requests a function answers, for both faces of a client.
 
     Args:
-        answer: Takes method, path and body; gives status, headers and body. A ConnectionError
-            or TimeoutError that it raises stands for one of the network.
+        answer: Takes method, path and body; gives status, headers and the parts of the body. A
+            ConnectionError or TimeoutError that it raises stands for one of the network, and so
+            does a wait longer than the client's timeout.
     """
     import httpx
 
     def handle(request: httpx.Request) -> httpx.Response:
         try:
-            status, headers, body = answer(request.method, request.url.path, request.read())
+            status, headers, parts = answer(request.method, request.url.path, request.read())
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
         except ConnectionError as error:
             raise httpx.ConnectError(str(error), request=request) from error
-        return httpx.Response(status, headers=dict(headers), content=body)
+        return httpx.Response(status, headers=dict(headers), stream=_body(request, parts))
 
     return httpx.MockTransport(handle)
+
+
+def _body(request: "httpx.Request", parts: Sequence[Part]) -> "httpx.SyncByteStream":
+    """Let the parts of a body come, for both faces."""
+    import asyncio
+    import time
+
+    import httpx
+
+    class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for part in parts:
+                if isinstance(step := _step(request, part), bytes):
+                    yield step
+                else:
+                    time.sleep(step)
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for part in parts:
+                if isinstance(step := _step(request, part), bytes):
+                    yield step
+                else:
+                    await asyncio.sleep(step)
+
+    return Body()
+
+
+def _step(request: "httpx.Request", part: Part) -> bytes | float:
+    import httpx
+
+    if isinstance(part, Exception):
+        raise httpx.ReadError(str(part), request=request) from part
+    patience = request.extensions.get("timeout", {}).get("read")
+    if isinstance(part, float) and patience is not None and part > patience:
+        raise httpx.ReadTimeout("", request=request)
+    return part

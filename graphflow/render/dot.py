@@ -1,21 +1,13 @@
 """A picture as DOT, and as SVG by whichever Graphviz is there."""
 
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from graphflow.errors import GraphvizMissingError, RenderError
-from graphflow.render.labels import (
-    Line,
-    Run,
-    arrow_ids,
-    arrow_lines,
-    classes,
-    node_ids,
-    node_lines,
-    plain,
-)
+from graphflow.render.labels import Line, Run, arrow_lines, classes, node_lines, plain
 from graphflow.render.palette import CAPTION, FONTS, LABEL_POINTS, arrow_paint, node_paint
-from graphflow.render.parts import Picture, PictureArrow, PictureNode
+from graphflow.render.parts import Picture, PictureArrow, PictureNode, walk
 from graphflow.render.svg import polish
 from graphflow.render.wording import cut, width
 
@@ -45,17 +37,68 @@ def to_dot(picture: Picture) -> str:
     """
     graph = _page(picture)
     keys = _keys(picture)
-    for node, name in zip(picture.nodes, node_ids(picture), strict=True):
-        graph.node(keys[node.name], **_node(node, name))
-    onward = {(a.source, a.target) for a in picture.arrows if not a.loop and not a.main}
-    for arrow, name in zip(picture.arrows, arrow_ids(picture), strict=True):
-        attributes = _arrow(arrow, name, beside=picture.direction == "TB")
-        # A way back beside its way out, off the main way, is best placed by Graphviz itself.
-        if arrow.loop and (arrow.target, arrow.source) not in onward:
-            attributes["constraint"] = "false"
-        graph.edge(keys[arrow.source], keys[arrow.target], **attributes)
+    _add_nodes(graph, picture, keys)
+    for part in walk(picture):
+        ends = {node.name: _ends(node, keys) for node in part.nodes}
+        onward = {(a.source, a.target) for a in part.arrows if not a.loop and not a.main}
+        for arrow in part.arrows:
+            attributes = _arrow(arrow, beside=picture.direction == "TB")
+            # A way back beside its way out, off the main way, is best placed by Graphviz itself.
+            if arrow.loop and (arrow.target, arrow.source) not in onward:
+                attributes["constraint"] = "false"
+            tail, head = ends[arrow.source], ends[arrow.target]
+            if arrow.source != arrow.target:
+                frames = {"ltail": tail.frame, "lhead": head.frame}
+                attributes |= {name: frame for name, frame in frames.items() if frame}
+            # A way back meets a frame on the side from which it comes, not across all that is in it
+            round_ = arrow.loop and arrow.source != arrow.target
+            ends_at = (tail.entry, head.exit) if round_ else (tail.exit, head.entry)
+            graph.edge(*ends_at, **attributes)
     source: str = graph.source
     return source
+
+
+def _add_nodes(graph: Any, picture: Picture, keys: Mapping[str, str]) -> None:
+    """Add the nodes; a subgraph is a frame, with its own nodes in it."""
+    for node in picture.nodes:
+        if node.inside is None:
+            graph.node(keys[node.id], **_node(node))
+            continue
+        with graph.subgraph(name=_frame_name(keys[node.id])) as frame:
+            frame.attr(**_frame(node))
+            _add_nodes(frame, node.inside, keys)
+            _close(frame, node.inside, keys)
+
+
+def _close(frame: Any, inside: Picture, keys: Mapping[str, str]) -> None:
+    """Set the end of a subgraph behind all that is in it, also where no arrow leads there."""
+    end = inside.nodes[-1]
+    if any(arrow.target == end.name for arrow in inside.arrows):
+        return
+    leaving = {arrow.source for arrow in inside.arrows if not arrow.loop}
+    for node in inside.nodes[:-1]:
+        if node.name not in leaving:
+            frame.edge(_ends(node, keys).exit, keys[end.id], style="invis")
+
+
+class _Ends(NamedTuple):
+    """Where arrows enter a node and leave it."""
+
+    entry: str
+    exit: str
+    frame: str
+    """The name of its frame; empty when it has none."""
+
+
+def _ends(node: PictureNode, keys: Mapping[str, str]) -> _Ends:
+    if node.inside is None:
+        return _Ends(keys[node.id], keys[node.id], "")
+    inner = node.inside.nodes
+    return _Ends(keys[inner[0].id], keys[inner[-1].id], _frame_name(keys[node.id]))
+
+
+def _frame_name(key: str) -> str:
+    return f"cluster_{key}"
 
 
 def _page(picture: Picture) -> Any:
@@ -74,6 +117,7 @@ def _page(picture: Picture) -> Any:
             "fontname": _FONT,
             "fontsize": "10",
             "fontcolor": CAPTION,
+            **({"compound": "true"} if any(n.inside for n in picture.nodes) else {}),
             **_effort(picture),
             **_caption(picture),
         },
@@ -91,22 +135,25 @@ def _page(picture: Picture) -> Any:
 
 def _effort(picture: Picture) -> dict[str, str]:
     """Say how much care Graphviz takes: minutes turn into seconds for a large, dense graph."""
-    if len(picture.arrows) <= _LARGE:
+    arrows = sum(len(part.arrows) for part in walk(picture))
+    if arrows <= _LARGE:
         return {"splines": "spline"}
-    dense = len(picture.arrows) > 4 * len(picture.nodes)
+    dense = arrows > 4 * sum(len(part.nodes) for part in walk(picture))
     limits = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
     return {"splines": "line" if dense else "polyline", **limits}
 
 
 def _keys(picture: Picture) -> dict[str, str]:
-    """Name the nodes in DOT: as they are called where that is plain, else by number."""
-    names = {node.name for node in picture.nodes}
-    keys = {}
-    for i, name in enumerate(node.name for node in picture.nodes):
-        key = name if _NAME.fullmatch(name) else f"node_{i}"
-        while key != name and key in names:
-            key += "_"
-        keys[name] = key
+    """Name the nodes in DOT, by id: as they are called where that is plain, else by number."""
+    taken = {node.name for node in picture.nodes}
+    keys: dict[str, str] = {}
+    for part in walk(picture):
+        for node in part.nodes:
+            plain_name = part is picture and _NAME.fullmatch(node.name)
+            key = node.name if plain_name else f"node_{len(keys)}"
+            while not plain_name and key in taken:
+                key += "_"
+            keys[node.id] = key
     return keys
 
 
@@ -142,10 +189,29 @@ def _lines(lines: list[Line], space: str = "") -> str:
     return joined
 
 
-def _node(node: PictureNode, name: str) -> dict[str, str]:
+def _frame(node: PictureNode) -> dict[str, str]:
+    paint = node_paint(node)
+    lines = node_lines(node)
+    return {
+        "id": node.id,
+        "class": classes(node),
+        "tooltip": _tooltip(node.tooltip),
+        "label": _lines(lines),
+        "labeljust": "l",
+        "fontsize": "12",  # the name's: Graphviz makes room for all lines by it
+        "fontcolor": paint.text,
+        "style": "rounded,filled,dashed" if paint.dashed else "rounded,filled",
+        "color": paint.line,
+        "fillcolor": paint.fill if paint.fill != "none" else "transparent",
+        "penwidth": f"{paint.pen:g}",
+        "margin": "12",
+    }
+
+
+def _node(node: PictureNode) -> dict[str, str]:
     paint = node_paint(node)
     attributes = {
-        "id": name,
+        "id": node.id,
         "class": classes(node),
         "tooltip": _tooltip(node.tooltip),
         "color": paint.line,
@@ -166,8 +232,13 @@ def _node(node: PictureNode, name: str) -> dict[str, str]:
         "width": f"{(_room(lines) + (34 if gate else 20)) / _INCH:.2f}",
     }
     if gate:
-        style = "filled,dashed" if paint.dashed else "filled"
-        attributes |= {"shape": "hexagon", "style": style, "margin": "0.02,0.03"}
+        attributes |= {"shape": "hexagon", "margin": "0.02,0.03"}
+    elif node.kind == "question":
+        attributes["shape"] = "note"
+    elif node.kind == "map":
+        attributes["peripheries"] = "2"
+    if gate or node.kind == "question":
+        attributes["style"] = "filled,dashed" if paint.dashed else "filled"
     elif paint.dashed:
         attributes["style"] = "rounded,filled,dashed"
     if len(lines) > 2:
@@ -185,10 +256,10 @@ def _run_width(run: Run) -> float:
     return width(run.text, size, bold=bold)
 
 
-def _arrow(arrow: PictureArrow, name: str, *, beside: bool) -> dict[str, str]:
+def _arrow(arrow: PictureArrow, *, beside: bool) -> dict[str, str]:
     paint = arrow_paint(arrow)
     attributes = {
-        "id": name,
+        "id": arrow.id,
         "class": classes(arrow),
         "tooltip": _tooltip(arrow.tooltip),
         "color": paint.line,
@@ -199,8 +270,8 @@ def _arrow(arrow: PictureArrow, name: str, *, beside: bool) -> dict[str, str]:
         # Graphviz sets the label of a falling arrow close to its right.
         space = "\N{NO-BREAK SPACE}" * 2 if beside else ""
         attributes |= {"label": _lines(lines, space), "fontcolor": paint.text}
-    if paint.dashed:
-        attributes["style"] = "dashed"
+    if paint.dashed or paint.dotted:
+        attributes["style"] = "dashed" if paint.dashed else "dotted"
     if arrow.main:
         attributes["weight"] = "12"
     return attributes

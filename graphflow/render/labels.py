@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 from zlib import crc32
 
-from graphflow.render.parts import Picture, PictureArrow, PictureNode
-from graphflow.render.wording import cut
+from graphflow.render.parts import PictureArrow, PictureNode
+from graphflow.render.wording import TIMES, counted, cut
 
 __all__ = ["Run", "arrow_ids", "arrow_lines", "classes", "node_ids", "node_lines", "plain"]
 
-Role = Literal["name", "again", "mark", "detail", "answer", "reason"]
+Role = Literal["sign", "name", "again", "mark", "detail", "answer", "reason"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,6 @@ class Run:
 
 Line = list[Run]
 
-TIMES: Final = "\N{MULTIPLICATION SIGN}"
-
 
 def node_lines(node: PictureNode) -> list[Line]:
     """Write a node: its name and marks, then the small lines.
@@ -34,9 +32,13 @@ def node_lines(node: PictureNode) -> list[Line]:
     """
     if node.kind in ("start", "end"):
         return []
-    head = [Run(cut(node.label), "name")]
+    asks = node.kind == "question"
+    head = [Run("?", "sign")] if asks else []
+    head.append(Run(f"{' ' * asks}{cut(node.label)}", "name"))
     if node.visits > 1 and not _told(node):
         head.append(Run(f" {TIMES}{node.visits}", "again"))
+    if node.items is not None:
+        head.append(Run(f" {counted(node.items, 'item')}", "mark"))
     if node.retries:
         head.append(Run(f" ↻{node.retries}", "again"))
     if node.mark:
@@ -52,10 +54,9 @@ def _told(node: PictureNode) -> bool:
 def arrow_lines(arrow: PictureArrow) -> list[Line]:
     """Write an arrow: the answer and how often it ran, then why."""
     times = f"{TIMES}{arrow.count}" if arrow.count > 1 else ""
-    label = "fallback" if arrow.fallback and not arrow.label else arrow.label
-    head = [Run(cut(label), "answer")] if label else []
+    head = [Run(cut(arrow.label), "answer")] if arrow.label else []
     if times:
-        head.append(Run(f" {times}" if label else times, "again"))
+        head.append(Run(f" {times}" if arrow.label else times, "again"))
     lines = [head] if head else []
     if arrow.state == "ran" and arrow.label and arrow.reason:
         lines.append([Run(cut(arrow.reason), "reason")])
@@ -77,14 +78,24 @@ def classes(part: PictureNode | PictureArrow) -> str:
     return " ".join(words)
 
 
-def node_ids(picture: Picture) -> list[str]:
-    """Name each node for a page: `n-draft`."""
-    return _once(f"n-{_slug(node.name)}" for node in picture.nodes)
+def node_ids(names: Iterable[str], within: str = "") -> list[str]:
+    """Name each node for a page: `n-draft`.
+
+    Args:
+        names: The nodes of one graph.
+        within: Of a subgraph, what the names begin with: `research.` gives `n-research.read`.
+    """
+    return _once(f"n-{within}{_slug(name)}" for name in names)
 
 
-def arrow_ids(picture: Picture) -> list[str]:
-    """Name each arrow for a page: `e-draft-quality`, and `e-draft-quality-2` for a second one."""
-    return _once(f"e-{_slug(a.source)}-{_slug(a.target)}" for a in picture.arrows)
+def arrow_ids(ends: Iterable[tuple[str, str]], within: str = "") -> list[str]:
+    """Name each arrow for a page: `e-draft-quality`, and `e-draft-quality-2` for a second one.
+
+    Args:
+        ends: Source and target of each arrow of one graph.
+        within: See `node_ids`.
+    """
+    return _once(f"e-{within}{_slug(s)}-{within}{_slug(t)}" for s, t in ends)
 
 
 def _slug(name: str) -> str:
@@ -93,7 +104,7 @@ def _slug(name: str) -> str:
         name = f"{name[:40]}_{crc32(name.encode('utf-8', 'surrogatepass')):08x}"
     if name.isascii() and name.isidentifier():
         return name
-    return "".join(c if c.isalnum() or c in "_." else f"_{ord(c):x}_" for c in name)
+    return "".join(c if c.isalnum() or c == "_" else f"_{ord(c):x}_" for c in name)
 
 
 def _once(ids: Iterable[str]) -> list[str]:

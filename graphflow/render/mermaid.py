@@ -1,11 +1,11 @@
 """A picture as a Mermaid flowchart, which JupyterLab and GitHub draw."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from graphflow.render.labels import Line, arrow_lines, node_lines, plain
 from graphflow.render.palette import Paint, arrow_paint, node_paint
-from graphflow.render.parts import Picture, PictureArrow, PictureNode
+from graphflow.render.parts import Picture, PictureArrow, PictureNode, walk
 
 __all__ = ["to_mermaid"]
 
@@ -13,7 +13,10 @@ _SHAPES: Final = {
     "start": ("((", "))"),
     "end": ("(((", ")))"),
     "gate": ("{{", "}}"),
+    "question": ("[/", "/]"),
+    "map": ("[[", "]]"),
     "node": ("(", ")"),
+    "graph": ("(", ")"),
 }
 _PLAIN: Final = frozenset(" .,:=+-_/!?·↻✓✗…→\N{MULTIPLICATION SIGN}\N{EN DASH}")
 
@@ -28,15 +31,16 @@ def to_mermaid(picture: Picture) -> str:
         A `flowchart`; every character of a foreign text that Mermaid or HTML could read as its own
         is written as a numeric entity.
     """
-    keys = {node.name: f"n{i}" for i, node in enumerate(picture.nodes)}
-    arrows = picture.arrows
+    parts = list(walk(picture))
+    keys = {node.id: f"n{i}" for i, node in enumerate(n for part in parts for n in part.nodes)}
     lines = [f"flowchart {picture.direction}"]
     if picture.summary:
         lines.insert(0, f"%% {_comment(f'{picture.title}: {picture.summary}')}")
-    lines += [f"    {keys[node.name]}{_shape(node)}" for node in picture.nodes]
-    lines += [f"    {keys[a.source]} {_link(a)} {keys[a.target]}" for a in arrows]
-    lines += [f"    {rule}" for rule in _node_rules(picture.nodes, keys)]
-    lines += [f"    {rule}" for rule in _arrow_rules(arrows)]
+    lines += _nodes(picture, keys, picture.direction, "    ")
+    links = [(arrow, _ends(part, arrow, keys)) for part in parts for arrow in part.arrows]
+    lines += [f"    {tail} {_link(arrow)} {head}" for arrow, (tail, head) in links]
+    lines += [f"    {rule}" for rule in _node_rules(parts, keys)]
+    lines += [f"    {rule}" for rule in _arrow_rules([arrow for arrow, _ in links])]
     return "\n".join(lines) + "\n"
 
 
@@ -46,6 +50,29 @@ def _comment(text: str) -> str:
 
 def _escape(text: str) -> str:
     return "".join(c if c.isalnum() or c in _PLAIN else f"#{ord(c)};" for c in text)
+
+
+def _nodes(picture: Picture, keys: Mapping[str, str], direction: str, indent: str) -> Iterator[str]:
+    for node in picture.nodes:
+        if node.inside is None:
+            yield f"{indent}{keys[node.id]}{_shape(node)}"
+            continue
+        # A title has room for one line
+        title = _escape(" · ".join(map(plain, node_lines(node))))
+        yield f'{indent}subgraph {keys[node.id]}["{title}"]'
+        yield f"{indent}    direction {direction}"
+        yield from _nodes(node.inside, keys, direction, f"{indent}    ")
+        yield f"{indent}end"
+
+
+def _ends(part: Picture, arrow: PictureArrow, keys: Mapping[str, str]) -> tuple[str, str]:
+    """Say from where to where an arrow goes; a subgraph that leads to itself does so within it."""
+    nodes = {node.name: node for node in part.nodes}
+    source, target = nodes[arrow.source], nodes[arrow.target]
+    if source is target and source.inside is not None:
+        inner = source.inside.nodes
+        return keys[inner[-1].id], keys[inner[0].id]
+    return keys[source.id], keys[target.id]
 
 
 def _shape(node: PictureNode) -> str:
@@ -60,19 +87,19 @@ def _join(lines: list[Line]) -> str:
 
 def _link(arrow: PictureArrow) -> str:
     ran = "==>" if arrow.state == "ran" else "-->"
-    line = "-.->" if arrow.fallback else ran
+    line = "-.->" if arrow.fallback or arrow.kind == "send" else ran
     words = _join(arrow_lines(arrow))
     return f'{line}|"{words}"|' if words else line
 
 
-def _node_rules(nodes: Iterable[PictureNode], keys: dict[str, str]) -> Iterator[str]:
+def _node_rules(parts: list[Picture], keys: Mapping[str, str]) -> Iterator[str]:
     """Define a class per way in which nodes are drawn, and name its members."""
     members: dict[str, list[str]] = {}
     paints: dict[str, Paint] = {}
-    for node in nodes:
+    for node in (node for part in parts for node in part.nodes):
         name = f"{node.kind}_{node.state}"
         paints[name] = node_paint(node)
-        members.setdefault(name, []).append(keys[node.name])
+        members.setdefault(name, []).append(keys[node.id])
     for name, paint in paints.items():
         disc = name.startswith("start") or name == "end_ran"
         fill = paint.line if disc else paint.fill if paint.fill != "none" else "transparent"
@@ -84,7 +111,7 @@ def _node_rules(nodes: Iterable[PictureNode], keys: dict[str, str]) -> Iterator[
         yield f"class {','.join(members[name])} {name}"
 
 
-def _arrow_rules(arrows: Iterable[PictureArrow]) -> Iterator[str]:
+def _arrow_rules(arrows: list[PictureArrow]) -> Iterator[str]:
     styles: dict[str, list[str]] = {}
     for i, arrow in enumerate(arrows):
         paint = arrow_paint(arrow)

@@ -1,25 +1,45 @@
 """How each node is shown: its state, and the few words that say what happened to it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphflow.names import END, START
-from graphflow.records import DecisionRecord, RunRecords
-from graphflow.render.history import Facts, Stop, facts_of, stops_of, tally
-from graphflow.render.parts import NodeKind, NodeState, PictureNode
-from graphflow.render.ranks import reaching
-from graphflow.render.ways import Way
-from graphflow.render.wording import LABEL, clean, counted, cut, one_line, step_list
+from graphflow.records import DecisionRecord
+from graphflow.render.declared import declared_tips, declared_words, kind_of
+from graphflow.render.history import Facts, tally
+from graphflow.render.parts import NodeKind, NodeState, Picture, PictureNode
+from graphflow.render.questions import answer_words, asked_tips
+from graphflow.render.stops import Stop, brief_error
+from graphflow.render.ways import OVER_BUDGET, instead
+from graphflow.render.wording import LABEL, clean, counted, cut, label_of, one_line, step_list
 
-__all__ = ["label_of", "nodes_of", "verdict"]
+__all__ = ["Told", "ran_node", "static_node", "terminal", "verdict"]
 
 _VERDICTS = 5  # of a gate, the last ones
+_TOLD = 6  # of what happened several times, the last ones are in the tooltip
 
 
-def label_of(name: str) -> str:
-    """Say a node's name as it is shown."""
-    return {START: "START", END: "END"}.get(name) or one_line(name) or "(no name)"
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of one node."""
+
+    name: str
+    id: str
+    spec: Mapping[str, Any] | None
+    """None: an arrow leads to it, but nobody has defined it (yet)."""
+    sources: Sequence[str] | None = None
+    """Of a join: where arrows may come from."""
+    fact: Facts | None = None
+    """None in the drawing of a graph alone."""
+    stop: Stop | None = None
+    inside: Picture | None = None
+    several: bool = False
+    """Its graph ran several times, within another."""
+    begun: str = ""
+    """When the run began."""
 
 
 def verdict(decision: DecisionRecord) -> str:
@@ -27,150 +47,71 @@ def verdict(decision: DecisionRecord) -> str:
     return "✓" if decision.answer == "passed" else "✗"
 
 
-def nodes_of(
-    spec: Mapping[str, Any],
-    names: Sequence[str],
-    ways: Sequence[Way],
-    rank: Mapping[str, int],
-    records: RunRecords | None,
-) -> tuple[PictureNode, ...]:
-    """Make the nodes of a picture.
+def terminal(name: str, ident: str, state: NodeState) -> PictureNode:
+    """Show START or END."""
+    kind: NodeKind = "start" if name == START else "end"
+    return PictureNode(name, label_of(name), kind, state, ident, tooltip=label_of(name))
+
+
+def static_node(told: Told, aimless: str | None) -> PictureNode:
+    """Show a node to which nothing has happened; say what is still missing at it.
 
     Args:
-        spec: The graph, see `Definition.spec`.
-        names: START, all nodes, END.
-        ways: All arrows, counted.
-        rank: What `ranks.order` gave.
-        records: The run; None for the graph alone.
-
-    Returns:
-        One per name, in that order.
+        told: The node.
+        aimless: The name of a router there that has no targets.
     """
-    specs = {node["name"]: node for node in spec.get("nodes", ())}
-    sources: dict[str, list[str]] = {}
-    for way in ways:
-        sources.setdefault(way.target, []).append(way.source)
-    joins = {way.target for way in ways if way.kind == "join"}
-    joins |= {name for name, node in specs.items() if node.get("defer")}
-    waits = {name: sources.get(name, []) for name in joins - {END}}
-    ended = any(way.target == END and way.steps for way in ways)
-    if records is None:
-        aimless = {r["source"]: r["name"] for r in spec.get("routers", ()) if not r.get("targets")}
-        return tuple(_static(name, specs.get(name), waits, aimless.get(name)) for name in names)
-    known = set(names)
-    facts = facts_of(records, known)
-    opened = records.steps[-1].step + 1 if records.steps else 0
-    stops = _stops(records, known, ways, rank)
-    told = (
-        _Told(name, specs.get(name, {}), waits.get(name), facts.get(name, Facts()), stops.get(name))
-        for name in names
-    )
-    return tuple(
-        _terminal(t.name, records, ended=ended) if t.name in (START, END) else _ran(t, opened)
-        for t in told
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What is known of one node of a run."""
-
-    name: str
-    node: Mapping[str, Any]
-    sources: Sequence[str] | None
-    """Of a join: where arrows may come from."""
-    fact: Facts
-    stop: Stop | None
-
-
-def _terminal(name: str, records: RunRecords | None, *, ended: bool = False) -> PictureNode:
-    begun = bool(records and records.steps)
-    state: NodeState = "static" if records is None else "not_reached"
-    if begun and (ended or name == START):
-        state = "ran"
-    kind: NodeKind = "start" if name == START else "end"
-    return PictureNode(name, label_of(name), kind, state, tooltip=label_of(name))
-
-
-def _static(
-    name: str,
-    node: Mapping[str, Any] | None,
-    waits: Mapping[str, Sequence[str]],
-    aimless: str | None,
-) -> PictureNode:
-    """Show a node to which nothing has happened; say what is still missing at it."""
-    if name in (START, END):
-        return _terminal(name, None)
-    words = ["not defined"] if node is None else []
-    if name in waits:
-        words.append("joins " + _sources(waits[name], waits[name]))
+    if told.name in (START, END):
+        return terminal(told.name, told.id, "static")
+    words = ["not defined"] if told.spec is None else declared_words(told.spec)
+    if told.sources is not None:
+        words.append("joins " + _sources(told.sources, told.sources))
     if aimless is not None:
         words.append(f"{cut(aimless)}: no targets")
-    tip = "\n".join([clean(name), *words, *_declared_tips(node or {})])
     return PictureNode(
-        name,
-        label_of(name),
-        "gate" if node and node.get("gate") else "node",
+        told.name,
+        label_of(told.name),
+        kind_of(told.spec),
         "static",
-        join=name in waits,
+        told.id,
+        join=told.sources is not None,
         words=tuple(words),
-        tooltip=tip,
+        tooltip="\n".join([clean(told.name), *words, *declared_tips(told.spec)]),
+        inside=told.inside,
     )
 
 
-def _declared_tips(node: Mapping[str, Any]) -> list[str]:
-    gate = node.get("gate")
-    if not gate:
-        return []
-    leads = [
-        f"{answer} → {label_of(gate[answer])}"
-        for answer in ("passed", "failed", "otherwise")
-        if gate.get(answer) is not None
-    ]
-    tries = f", {counted(gate['tries'], 'try')}" if gate.get("tries") else ""
-    return [f"gate: {', '.join(leads)}{tries}"]
-
-
-def _stops(
-    records: RunRecords, known: set[str], ways: Sequence[Way], rank: Mapping[str, int]
-) -> dict[str, Stop]:
-    stops = stops_of(records, known)
-    if not stops:
-        return stops
-    live = list(stops)
-    for join, arrived in records.steps[-1].held.items():
-        before = reaching(join, ways, rank)
-        awaited = ", ".join(label_of(n) for n in live if n in before and n != join)
-        has = ", ".join(label_of(source) for source, _ in arrived)
-        words = f"has {cut(has, 20)}" + (f" · waits for {cut(awaited, 20)}" if awaited else "")
-        stops.setdefault(
-            join, Stop("next", "waits", words, f"join: has {has}, waits for {awaited}")
-        )
-    return stops
-
-
-def _ran(told: _Told, opened: int) -> PictureNode:
+def ran_node(told: Told) -> PictureNode:
     """Show a node of a run."""
-    fact, stop = told.fact, told.stop
-    gate = bool(told.node.get("gate"))
-    words = _stop_words(stop, opened) if stop else _words(fact, gate=gate)
+    fact, stop = told.fact or Facts(), told.stop
+    fallen = bool(fact.fallen) and len(fact.fallen) == fact.last
+    state: NodeState = "ran" if fact.steps else "not_reached"
+    mark, words = "", _words(told, fact)
+    if stop is not None:
+        state, mark, words = stop.state, stop.mark, _stop_words(stop)
+    elif fallen:
+        over = instead(told.spec or {}, fact.instead) == OVER_BUDGET
+        mark = OVER_BUDGET if over else "failed"
+        state, words = "fell_back", [_fallen_words(told, fact)]
     if fact.rounds and not stop:
         words.append("waited for " + _sources(fact.rounds[-1][1], told.sources or ()))
     return PictureNode(
         name=told.name,
         label=label_of(told.name),
-        kind="gate" if gate else "node",
-        state=stop.state if stop else "ran" if fact.steps else "not_reached",
+        kind=kind_of(told.spec),
+        state=state,
+        id=told.id,
         join=told.sources is not None,
         visits=len(fact.steps),
         steps=tuple(fact.steps),
+        items=fact.items,
         duration_ms=fact.ms,
         tokens=fact.tokens,
         retries=fact.retries,
-        mark=stop.mark if stop else "",
-        why=stop.words if stop else "",
+        mark=mark,
+        why=" · ".join(filter(None, (stop.words, stop.more))) if stop else "",
         words=tuple(words),
-        tooltip="\n".join(_tips(told)),
+        tooltip="\n".join(_tips(told, fact)),
+        inside=told.inside,
     )
 
 
@@ -183,40 +124,79 @@ def _sources(collected: Sequence[str], declared: Sequence[str]) -> str:
     return f"{len(set(collected))} of {of_all}" if of_all > 1 else cut(names)
 
 
-def _stop_words(stop: Stop, opened: int) -> list[str]:
+def _stop_words(stop: Stop) -> list[str]:
     """Say why a node stands in the open step, and in which step where that is not plain."""
-    at = {"failed": f"{opened}", "next": f"step {opened}", "again": f"step {opened}"}
-    return [" · ".join(words for words in (at.get(stop.mark, ""), stop.words) if words)]
+    number = dict.fromkeys(("next", "again", "runs"), f"step {stop.step}")
+    plain = f"{stop.step}" if stop.words else f"step {stop.step}"
+    number |= {"failed": plain, "asks": plain}
+    first = " · ".join(filter(None, (number.get(stop.mark, ""), stop.words)))
+    return [words for words in (first, stop.more) if words]
 
 
-def _words(fact: Facts, *, gate: bool) -> list[str]:
+def _when(told: Told, fact: Facts) -> str:
+    """Say in which steps it ran; where its graph ran several times these say little."""
+    return counted(fact.runs, "run") if told.several else step_list(fact.steps)
+
+
+def _fallen_words(told: Told, fact: Facts) -> str:
+    """Say why a fallback ran instead."""
+    tries = sum(fact.fallen.values())
+    part = f"{counted(fact.last, 'task')} · " if fact.last > 1 else ""
+    times = f" · {tries} tries" if tries > 1 else ""
+    why = brief_error(*fact.error) + times if fact.error[0] else "fell back"
+    return f"{_when(told, fact)} · {part}{why}"
+
+
+def _words(told: Told, fact: Facts) -> list[str]:
     if not fact.steps:
         return []
-    verdicts = [f"{step} {verdict(d)}" for step, d in fact.decisions if d.kind == "gate"]
-    if gate and verdicts:
+    verdicts = [
+        verdict(d) if told.several else f"{step} {verdict(d)}"
+        for step, d in fact.decisions
+        if d.kind == "gate"
+    ]
+    if verdicts and kind_of(told.spec) == "gate":
         dots = "… " if len(verdicts) > _VERDICTS else ""
         return [dots + "\N{NO-BREAK SPACE} ".join(verdicts[-_VERDICTS:])]
+    kept = " · kept" if fact.kept else ""
+    own = [q for q in fact.questions if q.answer_json is not None]
+    if own and kind_of(told.spec) == "question":
+        by, answer = answer_words(own[-1], told.begun)
+        return [f"{_when(told, fact)} · {by}{kept}", answer]
     tasks = f" · {fact.tasks} tasks" if fact.tasks > len(fact.steps) else ""
-    return [f"{step_list(fact.steps)}{tasks} · {tally(fact.ms, fact.tokens)}"]
+    fell = f" · {len(fact.fallen)} fell back" if fact.fallen else ""
+    return [f"{_when(told, fact)}{tasks}{fell} · {tally(fact.ms, fact.tokens)}{kept}"]
 
 
-def _tips(told: _Told) -> list[str]:
+def _tips(told: Told, fact: Facts) -> list[str]:
     """Tell a node in full."""
-    fact = told.fact
-    tips = [clean(told.name), *_declared_tips(told.node)]
+    tips = [clean(told.name), *declared_tips(told.spec)]
     if fact.steps:
-        retries = f" · {counted(fact.retries, 'retry')}" if fact.retries else ""
-        steps = ("steps " if len(fact.steps) > 1 else "step ") + step_list(fact.steps, 12)
-        tips.append(f"ran in {steps} · {tally(fact.ms, fact.tokens)}{retries}")
-    for step, collected in fact.rounds[-6:]:
+        tips.append(_ran_tip(told, fact))
+    for step, collected in fact.rounds[-_TOLD:]:
         missed = [s for s in dict.fromkeys(told.sources or ()) if s not in collected]
         without = f" (not {', '.join(map(label_of, missed))})" if missed else ""
         tips.append(f"step {step}: waited for {', '.join(map(label_of, collected))}{without}")
     tips += [
         f"step {step}: {one_line(d.router)} took no arrow: {clean(d.reason)}"
-        for step, d in fact.decisions[-6:]
+        for step, d in fact.decisions[-_TOLD:]
         if not d.chosen
     ]
+    for question in fact.questions[-_TOLD:]:
+        if question.answer_json is not None:
+            tips += asked_tips(question)
+    if fact.fallen and fact.error[0]:
+        tips.append(f"fell back: {clean(': '.join(fact.error))}")
     if told.stop:
         tips.append(clean(told.stop.tooltip))
     return tips
+
+
+def _ran_tip(told: Told, fact: Facts) -> str:
+    retries = f" · {counted(fact.retries, 'retry')}" if fact.retries else ""
+    kept = ", kept in the open step" if fact.kept else ""
+    if told.several:
+        steps = f"{counted(len(fact.steps), 'step')} of {counted(fact.runs, 'run')}"
+    else:
+        steps = ("steps " if len(fact.steps) > 1 else "step ") + step_list(fact.steps, 12)
+    return f"ran in {steps}{kept} · {tally(fact.ms, fact.tokens)}{retries}"

@@ -31,6 +31,7 @@ class Paint:
     pen: float = 1.4
     """Points."""
     dashed: bool = False
+    dotted: bool = False
     bold: bool = True
     """Whether names and answers are."""
 
@@ -44,6 +45,7 @@ LABEL_POINTS: Final = 11
 """What Graphviz takes an arrow's letters to be: a little larger than they are, for some air."""
 
 FONTS: Final[dict[str, tuple[float, bool]]] = {
+    "sign": (12, True),
     "name": (12, True),
     "again": (11, False),
     "mark": (11, False),
@@ -59,9 +61,24 @@ _NODES: Final[dict[str, Paint]] = {
     "gate": Paint(WARM, "#4a2600", "#8a4700", "#fff3e2"),
     "not_reached": Paint("#7f8b8773", "#7f8b87cc", "#7f8b87cc", "#7f8b870a", 1.0, bold=False),
     "failed": Paint("#b3261e", "#5f1410", "#8c1d18", "#fdecea", pen=1.8),
+    "fell_back": Paint("#b3261e", "#5f1410", "#8c1d18", "#fdecea"),
+    "asking": Paint("#6b4fa3", "#35245c", "#6b4fa3", "#f1ecfa", pen=1.8, dashed=True),
     "paused": Paint("#6b4fa3", "#35245c", "#6b4fa3", "#f1ecfa", dashed=True),
     "next": Paint("#3f8f7c", "#12332b", "#5b6b66", "#f6fbf9", dashed=True),
 }
+
+_FRAME: Final = "#f7faf9"
+_FRAMES: Final[dict[str, Paint]] = {
+    "static": Paint("#9fb8ae", "#12332b", "#5b6b66", pen=1.2),
+    "ran": Paint("#9fb8ae", "#12332b", "#5b6b66", _FRAME, 1.2),
+    "not_reached": Paint("#7f8b8773", "#7f8b87cc", "#7f8b87cc", pen=1.0, bold=False),
+    "failed": Paint("#b3261e", "#5f1410", "#8c1d18", _FRAME),
+    "fell_back": Paint("#b3261e", "#5f1410", "#8c1d18", _FRAME),
+    "asking": Paint("#6b4fa3", "#35245c", "#6b4fa3", _FRAME, dashed=True),
+    "paused": Paint("#6b4fa3", "#35245c", "#6b4fa3", _FRAME, dashed=True),
+    "next": Paint("#3f8f7c", "#12332b", "#5b6b66", _FRAME, dashed=True),
+}
+"""The frame round a subgraph: quieter than the nodes in it."""
 
 _ARROWS: Final[dict[str, Paint]] = {
     "static": Paint("#44504c", _WORDS, _WORDS, pen=1.2, bold=False),
@@ -74,6 +91,8 @@ _ARROWS: Final[dict[str, Paint]] = {
 # run has none here: it is half transparent, and so fainter than what ran on any page.
 DARK: Final[dict[str, str]] = {
     "#44504c": "#b4c0bb",
+    "#9fb8ae": "#55766a",
+    "#f7faf9": "#14201c",
     "#12332b": "#e6efec",
     "#5b6b66": "#a3b5af",
     "#1f6f5c": "#57c2a4",
@@ -102,7 +121,9 @@ def letters(colour: str) -> dict[str, str]:
 
 
 def node_paint(node: PictureNode) -> Paint:
-    """Choose the colours of a node."""
+    """Choose the colours of a node; of a subgraph, those of the frame round it."""
+    if node.inside is not None:
+        return _FRAMES[node.state]
     return _NODES["gate" if node.kind == "gate" and node.state == "ran" else node.state]
 
 
@@ -111,7 +132,7 @@ def arrow_paint(arrow: PictureArrow) -> Paint:
     warm = arrow.state == "ran" and (arrow.back or arrow.fallback)
     paint = _ARROWS["back" if warm else arrow.state]
     pen = 3.0 if arrow.count > 1 else paint.pen
-    return replace(paint, pen=pen, dashed=arrow.fallback)
+    return replace(paint, pen=pen, dashed=arrow.fallback, dotted=arrow.kind == "send")
 
 
 def stylesheet() -> str:

@@ -1,13 +1,18 @@
 """The parts of a picture: plain data that every renderer says in its own language."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 __all__ = ["ArrowState", "NodeKind", "NodeState", "Picture", "PictureArrow", "PictureNode"]
-__all__ += ["PictureStep", "Taken"]
+__all__ += ["PictureStep", "Taken", "walk"]
 
-NodeKind = Literal["start", "end", "node", "gate"]
-NodeState = Literal["static", "ran", "not_reached", "failed", "paused", "next"]
+NodeKind = Literal["start", "end", "node", "gate", "question", "map", "graph"]
+NodeState = Literal[
+    "static", "ran", "not_reached", "failed", "fell_back", "asking", "paused", "next"
+]
 ArrowState = Literal["static", "ran", "untaken"]
 
 
@@ -20,21 +25,28 @@ class PictureNode:
     label: str
     kind: NodeKind
     state: NodeState
+    id: str = ""
+    """What a page finds it by: `n-draft`; in a subgraph `n-research.read`."""
     join: bool = False
     visits: int = 0
-    """Steps in which it ran."""
+    """Steps in which it ran; of a node in a subgraph, over all runs of that."""
     steps: tuple[int, ...] = ()
+    items: int | None = None
+    """Of a map: how many it ran on, as far as is known."""
     duration_ms: float = 0.0
     """Of all its tasks and failed attempts."""
     tokens: int = 0
+    """Of a subgraph, those of all that ran in it."""
     retries: int = 0
     mark: str = ""
-    """One word for a state that is not plain: failed, paused, next, waits, ..."""
+    """One word for a state that is not plain: failed, asks, paused, next, waits, ..."""
     why: str = ""
     """What the mark is about, in a few words."""
     words: tuple[str, ...] = ()
     """The small lines under the name."""
     tooltip: str = ""
+    inside: Picture | None = None
+    """Of a subgraph: what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +56,10 @@ class PictureArrow:
     source: str
     target: str
     kind: str
-    """See `records.ArrowKind`."""
+    """See `records.ArrowKind`; of a choice that has led to Sends alone, send."""
     state: ArrowState
+    id: str = ""
+    """What a page finds it by: `e-draft-quality`, and `e-draft-quality-2` for a second one."""
     count: int = 0
     """How often it ran, from the records alone."""
     order: tuple[int, ...] = ()
@@ -59,6 +73,7 @@ class PictureArrow:
     back: bool = False
     """It closes a loop, or is a gate's `failed`."""
     fallback: bool = False
+    """It replaces the arrows of a task that failed for good, or used up its budget."""
     main: bool = False
     """It lies on the way that is kept straight."""
     tooltip: str = ""
@@ -78,12 +93,15 @@ class Taken:
 class PictureStep:
     """One node in one step of the path."""
 
-    step: int
+    step: int | None
+    """None: the head of one of several runs of a subgraph."""
     label: str
     mark: str = ""
-    """failed, paused, next, kept, ...; empty in a committed step."""
+    """failed, asks, paused, next, kept, ...; empty in a committed step."""
     words: str = ""
     taken: tuple[Taken, ...] = ()
+    depth: int = 0
+    """How many subgraphs it lies in; it follows the entry of the subgraph's task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +114,16 @@ class Picture:
     """START, the nodes in the order of declaration, END."""
     arrows: tuple[PictureArrow, ...]
     status: str = ""
-    """Of the run; empty for a graph."""
+    """Of the run; empty for a graph, and in a subgraph."""
     summary: str = ""
-    """The run in one line; empty for a graph."""
+    """The run in one line; empty for a graph, and in a subgraph."""
     path: tuple[PictureStep, ...] = ()
-    """What ran, in order; what is open comes last."""
+    """What ran, in order; what is open comes last. Empty in a subgraph: the whole path tells it."""
+
+
+def walk(picture: Picture) -> Iterator[Picture]:
+    """Give a picture, then those of its subgraphs, each before what is in it."""
+    yield picture
+    for node in picture.nodes:
+        if node.inside is not None:
+            yield from walk(node.inside)

@@ -1,31 +1,40 @@
 """What a drawing shows, decided once: a graph, and the path that a run took through it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphflow.names import END, START
-from graphflow.records import DecisionRecord, RunRecords, wall_ms
+from graphflow.records import RunRecords, RunStatus
 from graphflow.render import ranks
-from graphflow.render.history import tally
-from graphflow.render.nodes import label_of, nodes_of
+from graphflow.render.arrows import arrows_of
+from graphflow.render.history import facts_of
+from graphflow.render.labels import arrow_ids, node_ids
+from graphflow.render.nodes import Told, ran_node, static_node, terminal
 from graphflow.render.parts import Picture, PictureArrow, PictureNode, PictureStep
 from graphflow.render.path import path_of
-from graphflow.render.ways import Way, count, declared
-from graphflow.render.wording import clean, counted, cut, one_line, step_list
+from graphflow.render.shape import Shape, shape_of
+from graphflow.render.stops import Stop, most_telling, status_within, stops_of
+from graphflow.render.summary import summary_of
+from graphflow.render.ways import count, declared
+from graphflow.render.wording import node_of, one_line
 
 __all__ = ["Picture", "PictureArrow", "PictureNode", "PictureStep", "picture"]
 
 _LONGEST_ROW = 9
 """Arrows, START's and END's included, that go from left to right; longer graphs go downwards."""
-_TOLD = 6
-"""Decisions told in a tooltip, the last ones."""
+
+Spec = Mapping[str, Any]
 
 
-def picture(spec: Mapping[str, Any], records: RunRecords | None = None) -> Picture:
+def picture(spec: Spec, records: RunRecords | None = None) -> Picture:
     """Decide what a drawing shows.
 
     An arrow is shown as run when the records of the steps hold it, and only then; every arrow
-    that the graph allows is shown, run or not.
+    that the graph allows is shown, run or not. A subgraph is shown in its node, with all that ran
+    in it, however often it did.
 
     Args:
         spec: The graph, see `Definition.spec`.
@@ -34,106 +43,121 @@ def picture(spec: Mapping[str, Any], records: RunRecords | None = None) -> Pictu
     Returns:
         A picture, for `dot`, `mermaid` and `text`.
     """
-    ways = declared(spec)
-    if records is not None:
+    if records is None:
+        return _build(_Seen(spec, None))[0]
+    status = records.header.status
+    drawn, _ = _build(_Seen(spec, ((records, status),)))
+    path = tuple(path_of(records, spec, status))
+    return replace(drawn, status=status, summary=summary_of(records, drawn.nodes), path=path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A graph, and the runs of it that are shown at once."""
+
+    spec: Spec
+    runs: Sequence[tuple[RunRecords, RunStatus]] | None
+    """Each with how it stands; None for the graph alone."""
+    within: str = ""
+    """Of a subgraph, what the ids of its parts begin with."""
+
+
+def _build(seen: _Seen) -> tuple[Picture, int]:
+    """Make a picture, and measure its longest way."""
+    ways = declared(seen.spec)
+    for records, _ in seen.runs or ():
         count(ways, records.steps)
-    names = _names(spec, ways)
-    rank = ranks.order(names, ways)
-    longest, left = ranks.reaches(ways, rank)
-    straight = ranks.main_way(ways, rank, left)
-    nodes = nodes_of(spec, names, ways, rank, records)
-    return Picture(
-        title=one_line(str(spec.get("name") or "graph")),
+    shape = shape_of(seen.spec, ways)
+    ids = dict(zip(shape.names, node_ids(shape.names, seen.within), strict=True))
+    inner = {
+        name: _build(_Seen(node["graph"], _children(seen, shape, name), f"{ids[name][2:]}."))
+        for name, node in shape.specs.items()
+        if node.get("graph")
+    }
+    lengths = {name: length for name, (_, length) in inner.items()}
+    longest, left = ranks.reaches(ways, shape.rank, lengths)
+    straight = ranks.main_way(ways, shape.rank, left)
+    names = arrow_ids([(way.source, way.target) for way in ways], seen.within)
+    runs = None if seen.runs is None else len(seen.runs)
+    drawn = Picture(
+        title=one_line(str(seen.spec.get("name") or "graph")),
         direction="LR" if longest <= _LONGEST_ROW else "TB",
-        nodes=nodes,
-        arrows=tuple(
-            _arrow(way, drawn=records is not None, loop=ranks.loops(way, rank), main=i in straight)
-            for i, way in enumerate(ways)
-        ),
-        status=records.header.status if records else "",
-        summary=_summary(records, nodes) if records else "",
-        path=path_of(records, nodes) if records else (),
+        nodes=_nodes(seen, shape, ids, {name: inside for name, (inside, _) in inner.items()}),
+        arrows=arrows_of(shape, names, straight, runs),
+    )
+    return drawn, longest
+
+
+def _children(
+    seen: _Seen, shape: Shape, name: str
+) -> tuple[tuple[RunRecords, RunStatus], ...] | None:
+    """Find the runs of a subgraph."""
+    if seen.runs is None:
+        return None
+    return tuple(
+        (child, status_within(child, status))
+        for records, status in seen.runs
+        for child in records.children
+        if node_of(child.header.parent_key or "", shape.rank) == name
     )
 
 
-def _names(spec: Mapping[str, Any], ways: Sequence[Way]) -> list[str]:
-    """List START, the nodes, what arrows name without its being a node (yet), and END."""
-    named = [node["name"] for node in spec.get("nodes", ())]
-    named += [end for way in ways for end in (way.source, way.target)]
-    return [START, *dict.fromkeys(n for n in named if n not in (START, END)), END]
-
-
-def _arrow(way: Way, *, drawn: bool, loop: bool, main: bool) -> PictureArrow:
-    label = ""
-    if way.chosen:
-        label = label_of(way.target) if way.answer is None else one_line(way.answer)
-    reason = one_line(way.decisions[-1][1].reason) if way.decisions else ""
-    return PictureArrow(
-        source=way.source,
-        target=way.target,
-        kind=way.kind,
-        state=("ran" if way.steps else "untaken") if drawn else "static",
-        count=len(way.steps),
-        order=tuple(way.steps),
-        label=label,
-        reason=reason,
-        loop=loop,
-        back=loop or (way.gate and way.answer == "failed"),
-        fallback=way.kind == "fallback",
-        main=main,
-        tooltip="\n".join(_tips(way, drawn=drawn)),
+def _nodes(
+    seen: _Seen, shape: Shape, ids: Mapping[str, str], inside: Mapping[str, Picture]
+) -> tuple[PictureNode, ...]:
+    joins = _joins(shape)
+    told = [
+        Told(name, ids[name], shape.specs.get(name), joins.get(name), inside=inside.get(name))
+        for name in shape.names
+    ]
+    if seen.runs is None:
+        routers = seen.spec.get("routers", ())
+        aimless = {r["source"]: r["name"] for r in routers if not r.get("targets")}
+        return tuple(static_node(one, aimless.get(one.name)) for one in told)
+    facts = facts_of((records for records, _ in seen.runs), shape.rank)
+    stops = most_telling(_latest(seen, shape))
+    ended = any(way.target == END and way.steps for way in shape.ways)
+    begun = any(records.steps for records, _ in seen.runs)
+    created = seen.runs[0][0].header.created_at if seen.runs else ""
+    return tuple(
+        _terminal(one, begun=begun, ended=ended)
+        if one.name in (START, END)
+        else ran_node(
+            replace(
+                one,
+                fact=facts.get(one.name),
+                stop=stops.get(one.name),
+                several=len(seen.runs) > 1,
+                begun=created,
+            )
+        )
+        for one in told
     )
 
 
-def _tips(way: Way, *, drawn: bool) -> list[str]:
-    """Tell an arrow in full: where it leads, when it ran, and why."""
-    answer = f" ({one_line(way.answer)})" if way.answer is not None else ""
-    tips = [f"{label_of(way.source)} → {label_of(way.target)}{answer}"]
-    if way.steps:
-        once = sorted(set(way.steps))
-        times = f", {len(way.steps)} times" if len(way.steps) > 1 else ""
-        word = "steps" if len(once) > 1 else "step"
-        tips.append(f"ran in {word} {step_list(once, 12)}{times}")
-    elif drawn:
-        tips.append("not taken")
-    for step, decision in way.decisions[-_TOLD:]:
-        tips += _decision_tips(step, decision)
-    return tips
+def _terminal(told: Told, *, begun: bool, ended: bool) -> PictureNode:
+    ran = begun and (ended or told.name == START)
+    return terminal(told.name, told.id, "ran" if ran else "not_reached")
 
 
-def _decision_tips(step: int, decision: DecisionRecord) -> list[str]:
-    sure = "" if decision.confidence is None else f" · confidence {decision.confidence:g}"
-    sure = "" if sure.rpartition(" ")[2] in decision.reason else sure
-    tips = [f"step {step}, {one_line(decision.router)}: {clean(decision.reason)}{sure}"]
-    for read in decision.evidence:
-        value = "(large)" if read.value_json is None else one_line(read.value_json)
-        since = "" if read.counter else f" (step {read.step})"
-        tips.append(f"  {one_line(read.name)} = {value}{since}")
-    return tips
+def _joins(shape: Shape) -> dict[str, list[str]]:
+    """List the joins, with the nodes that arrows may come from."""
+    found = {way.target for way in shape.ways if way.kind == "join"}
+    found |= {name for name, node in shape.specs.items() if node.get("defer")}
+    sources: dict[str, list[str]] = {name: [] for name in found - {END}}
+    for way in shape.ways:
+        if way.target in sources:
+            sources[way.target].append(way.source)
+    return sources
 
 
-def _summary(records: RunRecords, nodes: Sequence[PictureNode]) -> str:
-    """Say in one line how the run stands and what it took."""
-    header = records.header
-    steps = max(0, len(records.steps) - 1)
-    parts = [header.status + _where(header.reason or "", nodes)]
-    parts.append(counted(steps, "step"))
-    parts.append(
-        tally(sum(wall_ms(step.tasks) for step in records.steps), sum(n.tokens for n in nodes))
-    )
-    retries = sum(n.retries for n in nodes)
-    if retries:
-        parts.append(counted(retries, "retry"))
-    return " · ".join(parts)
-
-
-def _where(reason: str, nodes: Sequence[PictureNode]) -> str:
-    """Say where a run stopped, and why if it paused."""
-    failed = [node.label for node in nodes if node.state == "failed"]
-    if failed:
-        return f" at {cut(', '.join(failed), 40)}"
-    paused = [node for node in nodes if node.state == "paused"]
-    if paused:
-        at = cut(", ".join(node.label for node in paused), 40)
-        return f" before {at}" + (f" ({paused[0].why})" if paused[0].why else "")
-    return f" ({cut(reason, 60)})" if reason else ""
+def _latest(seen: _Seen, shape: Shape) -> list[dict[str, Stop]]:
+    """Say how the last run of the graph stands; of a subgraph all runs of one step are the last."""
+    if not seen.runs:
+        return []
+    last = seen.runs[-1][0].header.parent_step
+    return [
+        stops_of(records, shape, status)
+        for records, status in seen.runs
+        if records.header.parent_step == last
+    ]

@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from graphflow.names import END, START
 from graphflow.render.ways import Way
 
-__all__ = ["loops", "main_way", "order", "reaches", "reaching"]
+__all__ = ["loops", "main_way", "order", "reaches"]
 
 
 def order(names: Sequence[str], ways: Sequence[Way]) -> dict[str, int]:
-    """Rank the nodes: the reversed finishing order of a depth-first walk from START.
+    """Rank the nodes: the reversed finishing order of a depth-first walk from START (S10).
 
     Args:
-        names: All nodes, START first.
-        ways: Arrows in the order of declaration.
+        names: All nodes in the order of declaration, START first.
+        ways: All arrows, in any order.
 
     Returns:
         Node -> rank; only arrows that close a loop lead to a rank that is not higher.
     """
     onward: defaultdict[str, list[str]] = defaultdict(list)
-    for way in ways:
+    place = {name: i for i, name in enumerate(names)}
+    for way in sorted(ways, key=lambda way: place[way.target]):
         onward[way.source].append(way.target)
     seen: set[str] = set()
     finished: list[str] = []
@@ -53,12 +54,15 @@ def loops(way: Way, rank: Mapping[str, int]) -> bool:
     return rank[way.target] <= rank[way.source]
 
 
-def reaches(ways: Sequence[Way], rank: Mapping[str, int]) -> tuple[int, dict[str, int]]:
+def reaches(
+    ways: Sequence[Way], rank: Mapping[str, int], inside: Mapping[str, int]
+) -> tuple[int, dict[str, int]]:
     """Measure the graph without the arrows that close loops.
 
     Args:
         ways: All arrows.
         rank: What `order` gave.
+        inside: The arrows of the longest way through each subgraph.
 
     Returns:
         The arrows of the longest way from START, and per node those of the longest way to END
@@ -71,6 +75,7 @@ def reaches(ways: Sequence[Way], rank: Mapping[str, int]) -> tuple[int, dict[str
     ranked = sorted(rank, key=rank.__getitem__)
     depth = dict.fromkeys(ranked, 0)
     for name in ranked:
+        depth[name] += inside.get(name, 0)
         for target in onward[name]:
             depth[target] = max(depth[target], depth[name] + 1)
     left: dict[str, int] = {}
@@ -116,18 +121,3 @@ def main_way(ways: Sequence[Way], rank: Mapping[str, int], left: Mapping[str, in
 
 def _pull(way: Way, left: Mapping[str, int]) -> tuple[int, bool, int]:
     return max(way.steps, default=-1), way.answer == "passed", left[way.target]
-
-
-def reaching(target: str, ways: Sequence[Way], rank: Mapping[str, int]) -> set[str]:
-    """List the nodes from which a node can still be reached without closing a loop."""
-    before: defaultdict[str, list[str]] = defaultdict(list)
-    for way in ways:
-        if not loops(way, rank):
-            before[way.target].append(way.source)
-    found: set[str] = set()
-    todo = [target]
-    while todo:
-        new = [s for s in before[todo.pop()] if s not in found]
-        found.update(new)
-        todo += new
-    return found

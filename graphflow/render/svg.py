@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from graphflow.render.labels import Line, arrow_ids, arrow_lines, node_ids, node_lines
+from graphflow.render.labels import Line, arrow_lines, node_lines
 from graphflow.render.palette import (
     CAPTION,
     FONTS,
@@ -17,7 +17,7 @@ from graphflow.render.palette import (
     node_paint,
     stylesheet,
 )
-from graphflow.render.parts import Picture
+from graphflow.render.parts import Picture, walk
 from graphflow.render.wording import cut
 
 if TYPE_CHECKING:
@@ -48,14 +48,17 @@ def polish(svg: str, picture: Picture) -> str:
     root = fromstring(svg[svg.index("<svg") :])  # noqa: S314 - it is Graphviz's own output
     _without_namespaces(root)
     groups = {group.get("id", ""): group for group in root.iter("g")}
-    for node, name in zip(picture.nodes, node_ids(picture), strict=True):
+    for node in (node for part in walk(picture) for node in part.nodes):
         free = node_paint(node).fill == "none"
-        _finish(groups[name], node.tooltip, node_lines(node), node_paint(node), free=free)
-    for arrow, name in zip(picture.arrows, arrow_ids(picture), strict=True):
+        _finish(groups[node.id], node.tooltip, node_lines(node), node_paint(node), free=free)
+    for arrow in (arrow for part in walk(picture) for arrow in part.arrows):
+        group = groups[arrow.id]
         if arrow.count:
-            groups[name].set("data-count", str(arrow.count))
+            group.set("data-count", str(arrow.count))
+        if arrow.kind == "send":
+            _dot(group)
         free = arrow.state != "untaken"  # a rim would make it brighter than what ran
-        _finish(groups[name], arrow.tooltip, arrow_lines(arrow), arrow_paint(arrow), free=free)
+        _finish(group, arrow.tooltip, arrow_lines(arrow), arrow_paint(arrow), free=free)
     _frame(root, picture)
     return tostring(root, encoding="unicode")
 
@@ -81,12 +84,16 @@ def _finish(group: Element, tooltip: str, lines: list[Line], paint: Paint, *, fr
     if title is not None:
         title.text = tooltip
     texts = group.findall("text")
-    if group.get("class", "").startswith("node"):
+    kind = group.get("class", "").partition(" ")[0]
+    if kind == "node":
         _centre(group, texts, lines)
-    else:
+    elif kind == "edge":
         _lift(texts, lines)
+    anchor = "start" if kind == "cluster" else "middle"
     for text, line in zip(texts, lines, strict=False):
-        _write(text, line, paint, free=free)
+        if kind == "cluster":
+            text.set("x", _left(group))
+        _write(text, line, paint, anchor, free=free)
 
 
 def _centre(group: Element, texts: list[Element], lines: list[Line]) -> None:
@@ -105,6 +112,19 @@ def _centre(group: Element, texts: list[Element], lines: list[Line]) -> None:
         top += height
 
 
+def _dot(group: Element) -> None:
+    """Draw an arrow in round dots: those of Graphviz are too faint to be seen as a way that ran."""
+    for line in group.iter("path"):
+        line.attrib |= {"stroke-dasharray": "0.1,5", "stroke-linecap": "round"}
+
+
+def _left(frame: Element) -> str:
+    """Say where the label of a frame begins."""
+    shape = next(part for part in frame if part.tag in ("path", "polygon"))
+    numbers = _NUMBER.findall(shape.get("d") or shape.get("points") or "")
+    return f"{min(map(float, numbers[::2])) + 9:.2f}"
+
+
 def _lift(texts: list[Element], lines: list[Line]) -> None:
     """Keep the middle of each line of an arrow, and some air between the last one and the line."""
     for text, line in zip(texts, lines, strict=False):
@@ -113,11 +133,12 @@ def _lift(texts: list[Element], lines: list[Line]) -> None:
         text.set("y", f"{y:.2f}")
 
 
-def _write(text: Element, line: Line, paint: Paint, *, free: bool) -> None:
+def _write(text: Element, line: Line, paint: Paint, anchor: str, *, free: bool) -> None:
     """Replace a text by the runs of its line, where the text stands."""
     from xml.etree.ElementTree import SubElement
 
     colours = {
+        "sign": paint.line,
         "name": paint.text,
         "again": WARM if paint.text != paint.line else paint.line,
         "mark": paint.line,
@@ -125,7 +146,7 @@ def _write(text: Element, line: Line, paint: Paint, *, free: bool) -> None:
         "answer": paint.text,
         "reason": paint.detail,
     }
-    place = {"text-anchor": "middle", "x": text.get("x", "0"), "y": text.get("y", "0")}
+    place = {"text-anchor": anchor, "x": text.get("x", "0"), "y": text.get("y", "0")}
     text.attrib.clear()
     text.attrib |= place | ({"class": "free"} if free else {})
     text.text = None

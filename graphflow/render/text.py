@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from graphflow.render.parts import Picture, PictureArrow, PictureStep
-from graphflow.render.wording import columns, cut
+from graphflow.render.wording import columns, cut, tallied
 
 __all__ = ["to_text"]
 
@@ -45,11 +45,12 @@ def _pad(cell: str, wide: int) -> str:
 
 def _run(picture: Picture) -> Iterator[str]:
     rows: list[tuple[str, ...]] = []
-    before = None
+    before: dict[int, int | None] = {}
     for entry in picture.path:
-        shown = str(entry.step) if entry.step != before else ""
-        rows += _entry(entry, shown)
-        before = entry.step
+        again = entry.step is not None and before.get(entry.depth) == entry.step
+        rows += _entry(entry, again=again)
+        before = {depth: step for depth, step in before.items() if depth < entry.depth}
+        before[entry.depth] = entry.step
     lines = _table(rows)
     if len(lines) > _HEAD + _TAIL:
         left_out = f"  ... {len(lines) - _HEAD - _TAIL} lines"
@@ -58,65 +59,86 @@ def _run(picture: Picture) -> Iterator[str]:
     yield from _untaken(picture)
 
 
-def _entry(entry: PictureStep, shown: str) -> Iterator[tuple[str, ...]]:
+def _entry(entry: PictureStep, *, again: bool) -> Iterator[tuple[str, ...]]:
+    """Tell an entry; in a subgraph its step stands beside its name, both set in.
+
+    Args:
+        entry: What to tell.
+        again: Whether its step has been told already.
+    """
+    number = "" if entry.step is None else str(entry.step)
+    shown, name = "" if again else number, cut(entry.label)
+    if entry.depth:
+        beside = "" if entry.step is None else f"{shown:<{len(number)}}  "
+        shown, name = "", f"{'   ' * entry.depth}{beside}{name}"
     words = " · ".join(w for w in (entry.mark, entry.words) if w)
     together: dict[tuple[str, str], list[str]] = {}
     for taken in entry.taken:
         together.setdefault((taken.answer, taken.reason), []).append(taken.target)
     first, *more = [_taken(targets, *why) for why, targets in together.items()] or [""]
-    yield shown, cut(entry.label), words, first
+    yield shown, name, words, first
     for line in more:
         yield "", "", "", line
 
 
 def _taken(targets: list[str], answer: str, reason: str) -> str:
     """Say where a node led, by which answer, and why."""
-    shown = ", ".join(cut(target) for target in targets[:_TARGETS] if target) or "no arrow"
-    more = f" and {len(targets) - _TARGETS} more" if len(targets) > _TARGETS else ""
+    names = tallied(cut(target) for target in targets if target)
+    shown = ", ".join(names[:_TARGETS]) or "no arrow"
+    more = f" and {len(names) - _TARGETS} more" if len(names) > _TARGETS else ""
     given = f" ({cut(answer)})" if answer else ""
     return f"→ {shown}{more}{given}" + (f": {cut(reason, 60)}" if reason else "")
 
 
 def _untaken(picture: Picture) -> Iterator[str]:
-    names = {node.name: node.label for node in picture.nodes}
-    place = {name: i for i, name in enumerate(names)}
-    untaken = (arrow for arrow in picture.arrows if arrow.state == "untaken")
-    arrows = sorted(untaken, key=lambda arrow: place[arrow.source])
-    if arrows:
+    rows = list(_ways_left(picture, ""))
+    if rows:
         yield "not taken:"
-        yield from _table([_ends(arrow, names) for arrow in arrows])
+        yield from _table(rows)
 
 
-def _ends(arrow: PictureArrow, names: dict[str, str]) -> tuple[str, ...]:
-    target = names[arrow.target]
-    label = f"({cut(arrow.label)})" if arrow.label and arrow.label != target else ""
-    return cut(names[arrow.source]), f"→ {cut(target)}", label
+def _ways_left(picture: Picture, within: str) -> Iterator[tuple[str, ...]]:
+    """List what was not taken by the nodes that it leaves; of a subgraph only if that ran."""
+    names = {node.name: node.label for node in picture.nodes}
+    for node in picture.nodes:
+        for arrow in picture.arrows:
+            if arrow.source != node.name or arrow.state != "untaken":
+                continue
+            target = names[arrow.target]
+            label = f"({cut(arrow.label)})" if arrow.label and arrow.label != target else ""
+            yield f"{within}{cut(node.label)}", f"→ {cut(target)}", label
+        if node.inside is not None and node.inside.nodes[0].state == "ran":
+            yield from _ways_left(node.inside, f"{within}{cut(node.label)}/")
 
 
 def _graph(picture: Picture) -> list[str]:
     """List the arrows by the nodes that they leave."""
+    return _table(list(_leaving(picture, "")))
+
+
+def _leaving(picture: Picture, indent: str) -> Iterator[tuple[str, ...]]:
     names = {node.name: node.label for node in picture.nodes}
     leaving: dict[str, list[PictureArrow]] = {node.name: [] for node in picture.nodes}
     for arrow in picture.arrows:
         leaving[arrow.source].append(arrow)
-    rows: list[tuple[str, ...]] = []
     for node in picture.nodes:
-        shown = cut(node.label) + " (gate)" * (node.kind == "gate")
+        special = node.kind not in ("start", "end", "node")
+        shown = indent + cut(node.label) + f" ({node.kind})" * special
         notes = "; ".join(node.words)
         arrows = leaving[node.name]
         if not arrows and node.kind not in ("start", "end"):
-            rows.append((shown, "→ nothing", notes))
+            yield shown, "→ nothing", notes
         for i, arrow in enumerate(arrows):
             told = [_how(arrow, names[arrow.target]), notes if i == 0 else ""]
             target = f"→ {cut(names[arrow.target])}"
-            rows.append((shown if i == 0 else "", target, "; ".join(t for t in told if t)))
-    return _table(rows)
+            yield shown if i == 0 else "", target, "; ".join(t for t in told if t)
+        if node.inside is not None:
+            yield from _leaving(node.inside, f"{indent}   ")
 
 
 def _how(arrow: PictureArrow, target: str) -> str:
     """Say when an arrow is taken."""
+    when = "if chosen" if arrow.label else ""
     if arrow.label and arrow.label != target:
-        when = f"if {cut(arrow.label)}"
-    else:
-        when = "if chosen" if arrow.label else arrow.kind if arrow.fallback else ""
+        when = cut(arrow.label) if arrow.fallback else f"if {cut(arrow.label)}"
     return f"{when}, back" if when and arrow.loop else "back" if arrow.loop else when

@@ -3,11 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from graphflow.records import Arrow, DecisionRecord, StepRecord
 
-__all__ = ["Pending", "Way", "count", "decisions_of", "declared"]
+__all__ = ["OVER_BUDGET", "Pending", "Way", "count", "decisions_of", "declared", "instead"]
+
+OVER_BUDGET: Final = "over budget"
+"""What leads along an `on_budget` arrow."""
 
 _FAMILY = {"edge": "fixed", "join": "fixed", "fallback": "fallback"}  # the others are chosen
 
@@ -24,6 +27,8 @@ class Way:
     gate: bool = False
     steps: list[int] = field(default_factory=list)
     """The step of every time it ran; a step stands here as often as the arrow is recorded."""
+    sends: int = 0
+    """How many of these times were Sends."""
     decisions: list[tuple[int, DecisionRecord]] = field(default_factory=list)
 
     @property
@@ -61,14 +66,23 @@ def _router_ways(router: Mapping[str, Any]) -> Iterable[Way]:
 
 
 def _node_ways(node: Mapping[str, Any]) -> Iterable[Way]:
-    gate = node.get("gate")
-    if gate is None:
-        for target in node.get("targets") or ():
-            yield Way(node["name"], target, "goto")
-        return
+    name, gate = node["name"], node.get("gate") or {}
     for answer in ("passed", "failed", "otherwise"):
         if gate.get(answer) is not None:
-            yield Way(node["name"], gate[answer], "goto", answer, gate=True)
+            yield Way(name, gate[answer], "goto", answer, gate=True)
+    for target in () if gate else node.get("targets") or ():
+        yield Way(name, target, "goto")
+    fallback, on_budget = node.get("fallback"), node.get("on_budget")
+    if fallback:
+        yield Way(name, fallback, "fallback")
+    if on_budget and on_budget != fallback:  # one arrow says both
+        yield Way(name, on_budget, "fallback", OVER_BUDGET)
+
+
+def instead(node: Mapping[str, Any], target: str) -> str:
+    """Say what leads from a node to the one that runs instead of what follows it."""
+    over = node.get("on_budget") == target != node.get("fallback")
+    return OVER_BUDGET if over else "fallback"
 
 
 def decisions_of(step: StepRecord) -> list[DecisionRecord]:
@@ -84,7 +98,8 @@ def count(ways: list[Way], steps: Iterable[StepRecord]) -> None:
 
     Args:
         ways: What `declared` lists. An arrow that ran without being declared is added.
-        steps: Committed steps, oldest first. Only their arrows count, never the nodes visited.
+        steps: Committed steps of one run, oldest first. Only their arrows count, never the nodes
+            visited.
     """
     between: defaultdict[tuple[str, str], list[Way]] = defaultdict(list)
     for way in ways:
@@ -99,18 +114,20 @@ def count(ways: list[Way], steps: Iterable[StepRecord]) -> None:
                 here.append(way)
                 ways.append(way)
             way.steps.append(step.step)
+            way.sends += arrow.kind == "send"
             if decision is not None:
                 way.decisions.append((step.step, decision))
 
 
 class Pending:
-    """The decisions of a step, each of which took one arrow to each node it chose."""
+    """The decisions of a step: each took one arrow to each node it chose, and one per Send."""
 
     def __init__(self, decisions: list[DecisionRecord]) -> None:
         self._takers: defaultdict[tuple[str, str], list[DecisionRecord]] = defaultdict(list)
         for decision in decisions:
             for target in decision.chosen:
-                self._takers[decision.source, target].append(decision)
+                name = target if isinstance(target, str) else target.node
+                self._takers[decision.source, name].append(decision)
 
     def take(self, arrow: Arrow) -> DecisionRecord | None:
         """Find the decision that took an arrow; the last one stays for arrows without their own."""
@@ -128,9 +145,12 @@ def _way(here: list[Way], arrow: Arrow, decision: DecisionRecord | None) -> Way 
     fitting = [w for w in here if _FAMILY.get(w.kind, "chosen") == family]
     answer = (decision.answer if decision else None) or arrow.target
     words = answer.split(", ")  # several answers at once
+    kind: str = arrow.kind
+    if kind == "send" and decision is not None:  # declared as a choice, or as a node's own target
+        kind = "choice" if decision.kind == "router" else "goto"
 
     def distance(way: Way) -> tuple[bool, bool, bool]:
         own = way.answer or way.target
-        return way.kind != arrow.kind, own != answer, own not in words
+        return way.kind != kind, own != answer, own not in words
 
     return min(fitting, key=distance, default=None)

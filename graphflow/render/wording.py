@@ -1,25 +1,36 @@
 """How numbers and foreign texts are put into words that fit a drawing."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
 from unicodedata import category, east_asian_width
+
+from graphflow.names import END, START
 
 __all__ = [
     "LABEL",
+    "TIMES",
     "clean",
+    "clock",
     "columns",
     "counted",
     "cut",
     "duration",
+    "label_of",
+    "node_of",
     "number",
     "one_line",
     "span",
     "step_list",
+    "tallied",
     "width",
 ]
 
 LABEL = 28
 """Characters of a label; the whole text is in the tooltip."""
 TOOLTIP = 10_000
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 # What steers a terminal, a layout engine or the direction of reading, and what XML cannot hold.
 _UNSEEN = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -75,6 +86,16 @@ def cut(text: str, limit: int = LABEL) -> str:
     return line
 
 
+def label_of(name: str) -> str:
+    """Say a node's name as it is shown."""
+    return {START: "START", END: "END"}.get(name) or one_line(name) or "(no name)"
+
+
+def node_of(key: str, names: Container[str]) -> str:
+    """Find the node of a task or an item: `work#1` is one of `work`, `m[0]` one of `m`."""
+    return key if key in names else key.partition("[")[0].partition("#")[0]
+
+
 def duration(ms: float) -> str:
     """Say a time: `3 ms`, `0.14 s`, `2.1 s`, `48 s`, `3 min 20 s`, `2 h 5 min`."""
     if ms < 1:
@@ -105,6 +126,23 @@ def counted(count: int, word: str) -> str:
     """Say how many: `1 step`, `3 steps`, `2 tries`."""
     plural = word[:-1] + "ies" if word.endswith("y") else word + "s"
     return f"{number(count)} {word if count == 1 else plural}"
+
+
+def tallied(names: Iterable[str]) -> list[str]:
+    """Name each once, and say how often if several times."""
+    return [f"{n} {TIMES}{times}" if times > 1 else n for n, times in Counter(names).items()]
+
+
+def clock(at: str, since: str) -> str:
+    """Say when something happened: `14:05 UTC`, or `11-23 14:05 UTC` when it was another day.
+
+    Args:
+        at: ISO 8601.
+        since: The same, of the time to compare it with.
+    """
+    when, before = datetime.fromisoformat(at).astimezone(UTC), datetime.fromisoformat(since)
+    day = "" if when.date() == before.astimezone(UTC).date() else "%m-%d "
+    return when.strftime(f"{day}%H:%M UTC")
 
 
 def span(steps: Sequence[int]) -> list[str]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, time
+from functools import partial
+from sys import maxsize
 from typing import Any
 
 from pydantic_core import CoreConfig, PydanticOmit, SchemaSerializer, SchemaValidator
@@ -160,23 +162,27 @@ class FieldCodec:
     """One field's JSON form.
 
     Attributes:
-        exact: Every validated value comes back as it was.
+        exact: Every validated value comes back as it was, unless its text `is_doubtful`.
+        certain: The length in characters up to which no text is.
         informed: Its validators may look at the fields before it.
+        encode: Gives a validated value's JSON in bytes; raises as pydantic does.
+        quiet: It takes no user's code to encode a value, and nothing in one can be unexpected.
         key: How its text begins in a JSON object.
     """
 
     __slots__ = (
         "_close",
-        "_encode",
         "_has_ints",
         "_has_keys",
         "_open",
-        "_quiet",
         "_read",
+        "certain",
+        "encode",
         "exact",
         "informed",
         "key",
         "name",
+        "quiet",
     )
 
     def __init__(self, name: str, schema: Schema, whole: StateCodec) -> None:
@@ -185,12 +191,14 @@ class FieldCodec:
         own = leaves(schema["schema"], whole.definitions, without=("fields",))
         self.exact = all(map(_is_exact, found))
         self.informed = any(map(is_informed, own))
-        # Nothing in a valid value can be unexpected then, and to ask costs most of the time.
-        self._quiet = all(_is_exact(part) or _is_quiet(part) for part in found)
+        self.quiet = all(_is_exact(part) or _is_quiet(part) for part in found)
         kinds = {part["type"] for part in found}
         self._has_ints, self._has_keys = "int" in kinds, "dict" in kinds
+        self.certain = -1 if self._has_keys else _LONGEST_INT if self._has_ints else maxsize
         self.name, self.key = name, _quoted(name) + ":"
-        self._encode = whole.serializer(inner)
+        encode = whole.serializer(inner)
+        # To ask for what is unexpected costs most of the time.
+        self.encode = encode if self.quiet else partial(encode, **_STRICTLY)
         # As deep in brackets as it is stored: how deep brackets may be nested is limited.
         self._open, self._close = "[", "]"
         self._read = whole.reader({"type": "tuple", "items_schema": [inner]})
@@ -208,7 +216,7 @@ class FieldCodec:
             ValueError: The value has no exact JSON form; the message says why.
         """
         try:
-            text: bytes = self._encode(value) if self._quiet else self._encode(value, **_STRICTLY)
+            text: bytes = self.encode(value)
             return text.decode()
         except ValueError as error:
             raise ValueError(f"it cannot be written as JSON: {error}") from error
@@ -234,7 +242,7 @@ class FieldCodec:
         Raises:
             ValueError: A reload would give something else; the message says what.
         """
-        if self.exact and not self._is_doubtful(text):
+        if self.exact and not self.is_doubtful(text):
             return value
         try:
             back = self.read(text, others)
@@ -248,7 +256,7 @@ class FieldCodec:
             raise ValueError(f"it does not survive being stored: {words}")
         return back
 
-    def _is_doubtful(self, text: str) -> bool:
+    def is_doubtful(self, text: str) -> bool:
         """Tell whether an exact type's text may hold what is not read back."""
         if self._has_keys and "\ufffd" in text:  # or a lone surrogate in a key
             return True
@@ -262,6 +270,9 @@ class StateCodec:
         fields: The schema of each field, in order.
         definitions: What they refer to.
         config: The configuration of the state class.
+
+    Attributes:
+        read_some: Decodes a JSON object of any fields; None: they must be read one by one.
     """
 
     def __init__(
@@ -282,6 +293,13 @@ class StateCodec:
         self._read_all = self.reader({"type": "model-fields", "fields": stored})
         members = {name: _member(schema) for name, schema in stored.items()}
         self._encode_all = self.serializer({"type": "typed-dict", "fields": members})
+        self.read_some: Any = None
+        if all(field.exact for field in self.fields.values()):
+            some = {name: _member(schema, required=False) for name, schema in stored.items()}
+            whole: Schema = {"type": "typed-dict", "extra_behavior": "forbid"}
+            self.read_some = self.reader({**whole, "fields": some})
+        self._quiet = all(field.quiet for field in self.fields.values())
+        self._keys = {name: field.key for name, field in self.fields.items()}
 
     def serializer(self, schema: Schema) -> Any:
         """Make the encoder of a schema that is `configured`."""
@@ -295,12 +313,15 @@ class StateCodec:
 
     def text(self, values: Mapping[str, Any]) -> str:
         """Encode some or all fields as one JSON object."""
+        if self._quiet and len(values) == len(self.fields):
+            text: bytes = self._encode_all(values)
+            return text.decode()
         return self.join((name, self.fields[name].text(value)) for name, value in values.items())
 
     def join(self, texts: Iterable[tuple[str, str]]) -> str:
         """Make one JSON object of (field, JSON text) pairs."""
-        fields = self.fields
-        return "{" + ",".join([fields[name].key + text for name, text in texts]) + "}"
+        keys = self._keys
+        return "{" + ",".join([keys[name] + text for name, text in texts]) + "}"
 
     def text_of_all(self, values: Mapping[str, Any]) -> str:
         """Encode all fields; of values that may not be valid, with a ValueError for those."""
@@ -367,8 +388,11 @@ def _given(name: str) -> Schema:
     return {"type": "model-field", "schema": {"type": "function-plain", "function": function}}
 
 
-def _member(schema: Schema) -> Schema:
-    return {"type": "typed-dict-field", "schema": schema["schema"], "required": True}
+def _member(schema: Schema, *, required: bool = True) -> Schema:
+    inner = schema["schema"]
+    while inner["type"] == "default" and not required:  # it would fill in what is not there
+        inner = inner["schema"]
+    return {"type": "typed-dict-field", "schema": inner, "required": required}
 
 
 def _quoted(name: str) -> str:

@@ -55,9 +55,10 @@ def find_conflict(
     written: set[str] = set()
     twice: set[str] = set()
     for _, judged in updates:
-        twice.update(written & judged.values.keys())
-        written |= judged.values.keys()
-    for name in schema.in_order(twice - schema.reducers.keys()):
+        for name in judged.values:
+            if name not in schema.reducers:
+                (twice if name in written else written).add(name)
+    for name in schema.in_order(twice):
         return name, [task for task, judged in updates if name in judged.values]
     return None
 
@@ -73,14 +74,19 @@ def combine(schema: StateSchema[Any], old: Values, updates: Sequence[Judged]) ->
     Raises:
         InvalidUpdateError: The result breaks a rule of the state class.
     """
-    if len(updates) == 1 and updates[0].trial is not None:
-        return updates[0].trial
+    if len(updates) == 1:
+        judged = updates[0]
+        if judged.trial is not None:
+            return judged.trial
+        if not schema.tries and not (schema.reducers and schema.reducers.keys() & judged.values):
+            return Merged({**old, **judged.values}, {**judged.texts}, {})
     values = old.copy()
     texts: dict[str, str | None] = {}
     operands: dict[str, list[Any]] = {}
+    reducers = schema.reducers
     for judged in updates:
         for name, value in judged.values.items():
-            if name in schema.reducers:
+            if name in reducers:
                 operands.setdefault(name, []).append(value)
                 texts[name] = None
             else:
@@ -109,9 +115,10 @@ def _finish(schema: StateSchema[Any], merged: Merged, operands: dict[str, list[A
 def _reduce(schema: StateSchema[Any], values: Values, name: str, given: list[Any]) -> bool:
     """Reduce the updates to one field; tell whether the result must be stored whole."""
     field, new = schema.fields[name], values[name]
-    replaced = [ix for ix, update in enumerate(given) if type(update) is Replace]
-    if replaced:  # what came before does not count
-        new, given = given[replaced[-1]].value, given[replaced[-1] + 1 :]
+    is_replaced = Replace in map(type, given)
+    if is_replaced:  # what came before does not count
+        last = max(ix for ix, update in enumerate(given) if type(update) is Replace)
+        new, given = given[last].value, given[last + 1 :]
     try:
         if isinstance(field.reducer, BuiltIn):
             new = field.reducer.all(new, given)
@@ -127,7 +134,7 @@ def _reduce(schema: StateSchema[Any], values: Values, name: str, given: list[Any
             field=name,
         ) from error
     values[name] = new
-    return bool(replaced) or not field.replays
+    return is_replaced or not field.replays
 
 
 def _reduce_one_by_one(field: StateField, new: Any, given: list[Any], values: Values) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import AliasChoices, AliasPath, BaseModel
@@ -23,9 +23,10 @@ from graphflow.state.reducers import BuiltIn
 from graphflow.state.view import instance, view_class
 from graphflow.state.words import shown, what_is_wrong
 
-__all__ = ["StateField", "StateSchema", "problems_of"]
+__all__ = ["S", "StateField", "StateSchema", "problems_of"]
 
 S = TypeVar("S", bound=BaseModel)
+"""A state class."""
 
 _ITEMS = {"type", "items_schema", "variadic_item_index", "keys_schema", "values_schema"}
 _FREE = _ITEMS | {"strict", "metadata", "ref"}
@@ -50,14 +51,17 @@ class StateField:
         free: The items of an update can be validated apart from the old value, and the result of
             the reducer needs no validation.
         replays: The reducer's work can be repeated on the stored JSON, without the user's code.
+        plain: An update that is neither None nor a Replace needs no more than to be validated and
+            encoded: no code of the user's, no look at other fields, and nothing is lost in JSON.
+        validate: Validates a value of a field that is plain.
         below: How many parts of a validation error's location name the field itself.
-        unchecked: Pydantic does not validate its default.
+        unchecked: Pydantic does not validate its default, and it may need that.
         operand: What the built-in reducer takes, where that is not a valid value of the field.
     """
 
     __slots__ = (
-        "_assign", "_copying", "_validate", "below", "codec", "free", "frozen", "name", "operand",
-        "reducer", "replays", "unchecked",
+        "_assign", "_copying", "below", "codec", "free", "frozen", "name", "operand", "plain",
+        "reducer", "replays", "unchecked", "validate",
     )  # fmt: skip
 
     def __init__(self, model: type[BaseModel], name: str, parts: Parts, whole: StateCodec) -> None:
@@ -74,9 +78,11 @@ class StateField:
                 self.operand = FieldCodec(name, {"schema": bare}, whole)
         self._copying = _copying(schema["schema"], inner, parts.definitions)
         wrapped = with_definitions(schema["schema"], parts.definitions)
-        self._validate = SchemaValidator(wrapped, parts.config).validate_python
+        self.validate = SchemaValidator(wrapped, parts.config).validate_python
         self._assign: Any = None
         self.frozen = bool(schema.get("frozen"))
+        own = self.codec.informed or not self.codec.exact
+        self.plain = not own and not self.frozen and (self.reducer is None or self.free)
         if self.codec.informed:
             thawed = {other: {**part, "frozen": False} for other, part in parts.fields.items()}
             every: Any = {"type": "model-fields", "fields": thawed}
@@ -84,6 +90,8 @@ class StateField:
             self._assign = SchemaValidator(among, parts.config).validate_assignment
         validated = parts.config.get("validate_default", False)
         self.unchecked = not schema["schema"].get("validate_default", validated)
+        if self.unchecked and self.plain:
+            self.unchecked = not _is_left_alone(schema["schema"].get("default"), self.validate)
         self.below = 0 if self._assign is None else 1
 
     def check(self, value: Any, others: Mapping[str, Any]) -> Any:
@@ -97,7 +105,7 @@ class StateField:
             ValidationError: It does not fit. A validator of the user's may raise anything.
         """
         if self._assign is None:
-            return self._validate(value)
+            return self.validate(value)
         return self._assign(dict(others), self.name, value)[0][self.name]
 
     def stored(
@@ -157,6 +165,7 @@ class StateSchema(Generic[S]):
         replays: Of those, the fields whose JSON can be reduced again without the user's code.
         risky: The fields whose reducer can fail on an update that fits.
         informed: The fields whose validators may look at the fields before them, in order.
+        tries: An update can fail though its fields fit, so it is tried while its node is judged.
         codec: The JSON form.
         view: Makes the view of a dict of values.
         rules: Runs the after- and wrap-model-validators on an instance; None when there are none.
@@ -179,7 +188,9 @@ class StateSchema(Generic[S]):
         if parts.rules is not None:
             wrapped = with_definitions(parts.rules, parts.definitions)
             self.rules = SchemaValidator(wrapped, _use_prebuilt=False).validate_python
+        self.tries = bool(self.rules or self.informed or self.risky)
         self.view = view_class(model)
+        self._place = {name: place for place, name in enumerate(self.names)}.__getitem__
         self._input_names = _input_names(model)
 
     def instance(self, values: Mapping[str, Any]) -> S:
@@ -243,10 +254,8 @@ class StateSchema(Generic[S]):
 
     def in_order(self, names: Iterable[str]) -> list[str]:
         """Sort names of fields as the class declares them, each once."""
-        few = set(names)
-        if len(few) < 2:
-            return list(few)
-        return [name for name in self.names if name in few]
+        few = names if type(names) is set else set(names)
+        return sorted(few, key=self._place) if len(few) > 1 else list(few)
 
     def spec(self) -> dict[str, Any]:
         """Describe the state for the graph's spec.
@@ -290,7 +299,7 @@ class StateSchema(Generic[S]):
             words = what_is_wrong(error, values=True)
             raise InputError(f"the input of {name} cannot be stored: {words}") from error
         for field, value in values.items():
-            if not same(value, back[field]):
+            if value is not back[field] and not same(value, back[field]):
                 raise InputError(
                     f"{name}.{field} = {shown(value)}: it does not survive being stored: it would"
                     f" come back as {shown(back[field])} ({type(back[field]).__name__})"
@@ -357,6 +366,14 @@ def _copying(schema: Schema, inner: Schema, definitions: Mapping[str, Schema]) -
     if nested == [inner["type"]] and inner["type"] in {"list", "dict", "set"}:
         return "flat"
     return "deep" if set(nested) - {"tuple", "frozenset"} else "shared"
+
+
+def _is_left_alone(default: Any, validate: Callable[[Any], Any]) -> bool:
+    """Tell whether validation gives a default as it is, so that it need not run for each run."""
+    if type(default) not in {int, str, bool, float}:
+        return False
+    fitting = validate(default)  # `problems_of` has seen that it fits
+    return type(fitting) is type(default) and bool(fitting == default)
 
 
 def _type_words(annotation: Any) -> str:

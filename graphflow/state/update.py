@@ -47,14 +47,18 @@ def judge(schema: StateSchema[Any], seen: Values, update: object) -> Judged:
         raise _no_update(schema, update)
     values: Values = {}
     texts: dict[str, str] = {}
+    fields = schema.fields
     for name, value in _informed_last(schema, update) if schema.informed else update.items():
-        field = schema.fields.get(name)
+        field = fields.get(name)
         if field is None:
             raise _unknown(schema, name)
-        others = _overlaid(schema, seen, values) if field.codec.informed else seen
-        values[name], texts[name] = _judge_field(field, value, others)
+        if field.plain and value is not None and type(value) is not Replace:
+            values[name], texts[name] = _fit_plain(field, value, seen)
+        else:
+            others = _overlaid(schema, seen, values) if field.codec.informed else seen
+            values[name], texts[name] = _judge_field(field, value, others)
     judged = Judged(values, texts)
-    if schema.rules or schema.informed or not schema.risky.isdisjoint(values):
+    if schema.tries and (schema.rules or schema.informed or not schema.risky.isdisjoint(values)):
         judged.trial = combine(schema, seen, [judged])
     return judged
 
@@ -115,6 +119,21 @@ def _judge_field(field: StateField, value: Any, others: Values) -> tuple[Any, st
             field=field.name,
         )
     return _fit(field, value, others) if field.free else _fit_operand(field, value, others)
+
+
+def _fit_plain(field: StateField, value: Any, others: Values) -> tuple[Any, str]:
+    """Do what `_fit` does for a plain field, by itself: most updates go this way."""
+    try:
+        fitting = field.validate(value)
+    except Exception as error:  # whatever a value does that is iterated
+        raise _unfit(field, value, error) from error
+    try:
+        text = field.codec.encode(fitting).decode()
+    except ValueError:  # a lone surrogate
+        return field.stored(fitting, others, given=value)
+    if len(text) > field.codec.certain and field.codec.is_doubtful(text):
+        return field.stored(fitting, others, given=value)
+    return fitting, text
 
 
 def _fit(field: StateField, value: Any, others: Values) -> tuple[Any, str]:

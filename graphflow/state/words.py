@@ -6,7 +6,7 @@ from reprlib import Repr
 
 from pydantic_core import ValidationError
 
-__all__ = ["shown", "what_is_wrong"]
+__all__ = ["first_field", "shown", "what_is_wrong"]
 
 _LONGEST = 80  # characters
 
@@ -40,3 +40,10 @@ def what_is_wrong(error: Exception, *, below: int = 0, values: bool = False) -> 
         got = f" (got {shown(item['input'])})" if values and item["type"] != "missing" else ""
         parts.append(f"{where}: {item['msg']}{got}" if where else f"{item['msg']}{got}")
     return "; ".join(parts)
+
+
+def first_field(error: BaseException | None) -> str:
+    """Name the first field that is wrong: `address.zip`; empty when that is not known."""
+    if not isinstance(error, ValidationError):
+        return ""
+    return ".".join(map(str, error.errors(include_url=False, include_context=False)[0]["loc"]))

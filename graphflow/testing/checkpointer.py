@@ -26,7 +26,10 @@ from graphflow.errors import (
     RunNotFoundError,
 )
 from graphflow.records import Ending
+from graphflow.testing.families import FamilyContract
+from graphflow.testing.forks import ForkContract
 from graphflow.testing.leases import LeaseContract, begin_run
+from graphflow.testing.open_steps import OpenStepContract
 from graphflow.testing.processes import ended_process, living_process
 from graphflow.testing.records import (
     SPEC_JSON,
@@ -39,13 +42,16 @@ from graphflow.testing.records import (
     a_task,
     facts,
 )
+from graphflow.testing.together import TogetherContract
 
 __all__ = ["CheckpointerContract", "MakeCheckpointer"]
 
 MakeCheckpointer = Callable[[], Checkpointer]
 
 
-class CheckpointerContract(LeaseContract):
+class CheckpointerContract(
+    LeaseContract, OpenStepContract, FamilyContract, ForkContract, TogetherContract
+):
     """The promises of `Checkpointer`; a subclass gives the fixture `make_checkpointer`.
 
     The fixture returns a function that opens the one store of the test, empty at first, as often
@@ -161,21 +167,38 @@ class CheckpointerContract(LeaseContract):
         store.commit(lease, step, None, None)
         assert [d.chosen for d in store.load("run-1").steps[1].decisions] == chosen
 
-    def test_what_is_stored_is_not_shared(self, store: Checkpointer) -> None:
-        """Changing a record after a commit, or one that was read, changes nothing stored."""
+    def test_lists_that_were_read_are_the_readers(self, store: Checkpointer) -> None:
+        """Changing the lists or the header of what was read changes nothing stored."""
         lease = begin_run(store)
-        step, snapshot = a_step(1), a_snapshot(1)
-        store.commit(lease, step, snapshot, None)
-        expected = facts(store.load("run-1").steps)
-        step.tasks[0].update_json = snapshot.state_json = "{}"
-        step.derived_json = '{"changed":true}'
-        read = store.load("run-1")
-        read.steps[1].tasks[0].update_json = read.header.run_id = "changed"
-        read.steps.clear()
-        again = store.load("run-1")
-        assert facts(again.steps) == expected
-        assert facts(again.snapshots[1]) == facts(a_snapshot(1))
-        assert again.header.run_id == "run-1"
+        store.commit(lease, a_step(1), a_snapshot(1), None)
+        store.keep(lease, 2, a_task(0))
+        store.fail(lease, a_failure(2))
+        expected = facts(store.load("run-1"))
+        for tail in (False, True):
+            read = store.load("run-1", tail=tail)
+            read.header.run_id = "changed"
+            for records in (read.steps, read.kept, read.attempts, read.snapshots):
+                records.clear()
+        assert facts(store.load("run-1")) == expected
+
+    def test_a_time_is_given_to_a_step_without(self, store: Checkpointer) -> None:
+        """A step that comes without a time gets that of its commit."""
+        lease = begin_run(store, first=replace(a_step(0), committed_at=""))
+        store.commit(lease, replace(a_step(1), committed_at=""), None, None)
+        times = [step.committed_at for step in store.load("run-1").steps]
+        assert all(time > "2020" for time in times)
+
+    def test_a_committed_task_has_no_decision_of_its_own(self, store: Checkpointer) -> None:
+        """The decision that a task made itself is among the step's once that is committed."""
+        step = a_step(1)
+        step.tasks = (a_task(0, goto=a_goto()),)
+        step.decisions = (a_goto(),)
+        lease = begin_run(store)
+        store.commit(lease, step, a_snapshot(1), None)
+        for tail in (False, True):
+            read = store.load("run-1", tail=tail).steps[-1]
+            assert read.tasks[0].goto is None
+            assert facts(read.decisions) == facts([a_goto()])
 
     # -- open steps -------------------------------------------------------------------------
 
@@ -202,6 +225,19 @@ class CheckpointerContract(LeaseContract):
         )
         store.commit(lease, a_step(2), None, None)
         store.close()
+
+    def test_what_a_step_commits_counts(self, store: Checkpointer) -> None:
+        """A kept task that is committed as another, or not at all, is what was committed."""
+        lease = begin_run(store)
+        for step in (1, 2):
+            for ix in range(3):
+                store.keep(lease, step, a_task(ix, update_json='{"kept":1}', goto=a_goto()))
+            done = a_step(step, tasks=2)
+            done.tasks = (done.tasks[0], a_task(1, update_json='{"kept":1}'))
+            if step == 2:
+                lease = store.take("run-1", this_process())
+            store.commit(lease, done, None, None)
+            assert facts(store.load("run-1").steps[step]) == facts(done)
 
     def test_failures_and_calls_are_kept(self, store: Checkpointer) -> None:
         """Failed attempts and model calls are read back, whether their step closes or not."""

@@ -2,25 +2,35 @@
 
 # ruff: noqa: S101 - tests are made of assert
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
 
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.protocol import Checkpointer, Lease
 from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError, RunNotFoundError
-from graphflow.records import Ending, RunHeader
+from graphflow.records import Ending, StepRecord
 from graphflow.testing.records import (
     SPEC_JSON,
     a_call,
     a_failure,
     a_header,
+    a_memo,
+    a_question,
     a_snapshot,
     a_step,
     a_task,
+    an_item,
 )
 
-__all__ = ["LeaseContract", "begin_run"]
+__all__ = ["VERBS", "LeaseContract", "begin_run", "do_verb"]
+
+VERBS: Final = (
+    *("commit", "commit_and_end", "keep", "keep_item", "ask", "answer", "memo", "fail", "call"),
+    "end",
+)
+"""The verbs that write under a lease; see `do_verb`."""
 
 
 class LeaseContract:
@@ -82,17 +92,52 @@ class LeaseContract:
             store.commit(old, a_step(1), None, None)
         store.commit(new, a_step(1), None, None)
 
+    def test_a_new_budget(self, store: Checkpointer) -> None:
+        """A run keeps its budget until it is taken with another."""
+        lease = begin_run(store, budget_json='{"calls":3}')
+        store.end(lease, Ending("paused", "budget:calls"))
+        store.end(store.take("run-1", this_process()), Ending("paused", "budget:calls"))
+        assert store.load("run-1").header.budget_json == '{"calls":3}'
+        store.take("run-1", this_process(), budget_json='{"calls":9}')
+        assert store.load("run-1").header.budget_json == '{"calls":9}'
+
+    # -- stopping -------------------------------------------------------------------------------
+
+    def test_a_run_is_stopped_whoever_has_it(self, store: Checkpointer, other: str) -> None:
+        """A run that another process advances can be ended; what that one writes is refused."""
+        lease = begin_run(store, owner=other)
+        store.stop("run-1", Ending("cancelled", "cancelled by hand"))
+        header = store.load("run-1").header
+        assert (header.status, header.reason) == ("cancelled", "cancelled by hand")
+        assert (header.owner, header.epoch) == (None, 2)
+        assert header.ended_at is not None
+        for verb in VERBS:
+            with pytest.raises(LeaseLostError, match="cancelled"):
+                do_verb(store, lease, verb, 1)
+        assert store.load("run-1").header == header
+
+    def test_what_is_done_is_not_stopped(self, store: Checkpointer) -> None:
+        """A run that is done stays done, and one that is not there is named."""
+        lease = begin_run(store)
+        store.commit(lease, a_step(1), None, Ending("done"))
+        before = store.load("run-1")
+        store.stop("run-1", Ending("cancelled"))
+        assert store.load("run-1") == before
+        with pytest.raises(RunNotFoundError, match="nothing"):
+            store.stop("nothing", Ending("cancelled"))
+
     # -- the fence --------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("verb", ["commit", "commit_and_end", "keep", "fail", "call", "end"])
+    @pytest.mark.parametrize("verb", VERBS)
     def test_a_lost_lease_writes_nothing(self, store: Checkpointer, dead: str, verb: str) -> None:
         """No verb stores anything once another process has taken the run."""
         lease = begin_run(store, owner=dead)
         store.commit(lease, a_step(1), None, None)
+        store.ask(lease, a_question(2))
         store.take("run-1", this_process())
         before = store.load("run-1")
         with pytest.raises(LeaseLostError, match="run-1"):
-            _do(store, lease, verb, 2)
+            do_verb(store, lease, verb, 2)
         assert store.load("run-1") == before
 
     def test_an_ended_run_is_let_go_of(self, store: Checkpointer) -> None:
@@ -100,9 +145,9 @@ class LeaseContract:
         lease = begin_run(store)
         store.commit(lease, a_step(1), None, Ending("done"))
         before = store.load("run-1")
-        for verb in ("commit", "fail", "end"):
+        for verb in VERBS:
             with pytest.raises(LeaseLostError, match="done"):
-                _do(store, lease, verb, 2)
+                do_verb(store, lease, verb, 2)
         assert store.load("run-1") == before
 
     def test_a_step_is_committed_once(self, store: Checkpointer) -> None:
@@ -118,22 +163,34 @@ class LeaseContract:
         store.commit(lease, a_step(2), None, None)
 
 
-def begin_run(store: Checkpointer, run_id: str = "run-1", **more: Any) -> Lease:
+def begin_run(
+    store: Checkpointer, run_id: str = "run-1", first: StepRecord | None = None, **more: Any
+) -> Lease:
     """Begin a run that is made up."""
-    header: RunHeader = a_header(run_id, **more)
-    return store.begin(header, SPEC_JSON, a_step(0), a_snapshot(0), None)
+    header = a_header(run_id, **more)
+    return store.begin(header, SPEC_JSON, first or a_step(0), a_snapshot(0), None)
 
 
-def _do(store: Checkpointer, lease: Lease, verb: str, step: int) -> None:
-    if verb == "commit":
-        store.commit(lease, a_step(step), a_snapshot(step), None)
-    elif verb == "commit_and_end":
-        store.commit(lease, a_step(step), None, Ending("done"))
-    elif verb == "keep":
-        store.keep(lease, step, a_task(0))
-    elif verb == "fail":
-        store.fail(lease, a_failure(step))
-    elif verb == "call":
-        store.call(lease, a_call(step))
-    else:
-        store.end(lease, Ending("failed", "task"))
+def do_verb(store: Checkpointer, lease: Lease, verb: str, step: int) -> None:
+    """Call a verb that writes, with a record that is made up.
+
+    Args:
+        store: The store.
+        lease: Of the run.
+        verb: One of `VERBS`.
+        step: The step that is open.
+    """
+    answer = a_question(step, answer_json='"yes"', answered_by="person")
+    verbs: dict[str, Callable[[], None]] = {
+        "commit": lambda: store.commit(lease, a_step(step), a_snapshot(step), None),
+        "commit_and_end": lambda: store.commit(lease, a_step(step), None, Ending("done")),
+        "keep": lambda: store.keep(lease, step, a_task(0)),
+        "keep_item": lambda: store.keep_item(lease, an_item(step, 0)),
+        "ask": lambda: store.ask(lease, a_question(step, name="more")),
+        "answer": lambda: store.answer(lease, answer),
+        "memo": lambda: store.memo(lease, a_memo(step)),
+        "fail": lambda: store.fail(lease, a_failure(step)),
+        "call": lambda: store.call(lease, a_call(step)),
+        "end": lambda: store.end(lease, Ending("failed", "task")),
+    }
+    verbs[verb]()

@@ -11,7 +11,11 @@ from graphflow.records import (
     CallRecord,
     DecisionRecord,
     Evidence,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
     RunHeader,
+    Sent,
     Snapshot,
     StepRecord,
     TaskRecord,
@@ -21,13 +25,18 @@ __all__ = [
     "SPEC_JSON",
     "TIME",
     "a_call",
+    "a_child",
     "a_decision",
     "a_failure",
+    "a_fork",
     "a_goto",
     "a_header",
+    "a_memo",
+    "a_question",
     "a_snapshot",
     "a_step",
     "a_task",
+    "an_item",
     "facts",
 ]
 
@@ -47,6 +56,18 @@ def a_header(run_id: str = "run-1", **more: Any) -> RunHeader:
         "owner": this_process(),
     }
     return RunHeader(run_id, **(known | more))
+
+
+def a_child(parent: str, step: int, key: str = "work#0", **more: Any) -> RunHeader:
+    """Make the header of the run of a task of another run's step."""
+    known = {"owner": None, "parent": parent, "parent_step": step, "parent_key": key}
+    return a_header(f"{parent}/{step}:{key}", **(known | more))
+
+
+def a_fork(run_id: str, origin: str, step: int, **more: Any) -> RunHeader:
+    """Make the header of a run that forks another at a step."""
+    known = {"fork_of": origin, "fork_step": step, "fork_json": '{"choose":{"route":"done"}}'}
+    return a_header(run_id, **(known | more))
 
 
 def a_task(ix: int, **more: Any) -> TaskRecord:
@@ -87,13 +108,14 @@ def a_goto() -> DecisionRecord:
     return a_decision(router="quality", kind="gate", answer="failed", confidence=None)
 
 
-def a_step(step: int, *, tasks: int = 1, joins: bool = False) -> StepRecord:
+def a_step(step: int, *, tasks: int = 1, joins: bool = False, sends: bool = False) -> StepRecord:
     """Make a step; step 0 has no tasks.
 
     Args:
         step: Its number.
         tasks: How many tasks ran in it.
         joins: Whether a join ran next and another waits.
+        sends: Whether two Sends run next, beside the plain task.
     """
     ran = range(tasks if step else 0)
     return StepRecord(
@@ -103,9 +125,10 @@ def a_step(step: int, *, tasks: int = 1, joins: bool = False) -> StepRecord:
         (Arrow("work", "draft", "choice"),) if ran else (Arrow("__start__", "work", "edge"),),
         {"merge": ("a", "b")} if joins else {},
         {"later": (("a", step - 1), ("b", step))} if joins else {},
-        ("work",),
+        ("work", "work#0", "work#1") if sends else ("work",),
         '{"text":"mended"}' if joins else None,
         TIME,
+        sends={f"work#{n}": Sent("work", f'{{"text": "{n}"}}') for n in range(2)} if sends else {},
     )
 
 
@@ -145,6 +168,42 @@ def a_call(step: int, **more: Any) -> CallRecord:
         "response_json": '{"choices":[]}',
     }
     return CallRecord(step, **(known | more))
+
+
+def an_item(step: int, ix: int, **more: Any) -> ItemRecord:
+    """Make a complete item of the map `score`."""
+    known: dict[str, Any] = {
+        "key": "score",
+        "result_json": f'{{"points":{ix}}}',
+        "started_at": TIME,
+        "duration_ms": 2.5 * (ix + 1),
+    }
+    return ItemRecord(step, ix=ix, **(known | more))
+
+
+def a_question(step: int, **more: Any) -> QuestionRecord:
+    """Make a question that a node is."""
+    known: dict[str, Any] = {
+        "key": "ask_human",
+        "node": "ask_human",
+        "name": "",
+        "kind": "question",
+        "prompt": "Reply to: I was charged twice",
+        "schema_json": '{"type":"string"}',
+        "asked_at": TIME,
+    }
+    return QuestionRecord(step, **(known | more))
+
+
+def a_memo(step: int, **more: Any) -> MemoRecord:
+    """Make the result of work inside a body."""
+    known: dict[str, Any] = {
+        "key": "work#0",
+        "name": "fetched",
+        "value_json": '["a","b"]',
+        "stored_at": TIME,
+    }
+    return MemoRecord(step, **(known | more))
 
 
 def facts(value: object) -> object:

@@ -1,6 +1,7 @@
 """Digests: whatever was changed in the file is found, and named by run and step."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -8,26 +9,56 @@ from graphflow.checkpoint import sqlite_schema
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import CheckpointCorruptError
+from graphflow.records import Ending
+from graphflow.testing.families import begin_child
 from graphflow.testing.records import (
     SPEC_JSON,
     a_call,
     a_failure,
+    a_fork,
     a_goto,
     a_header,
+    a_memo,
+    a_question,
     a_snapshot,
     a_step,
     a_task,
+    an_item,
 )
 
 FREE = {
     # These change during a run, and no digest covers them; a row that is gone is another matter
     "runs": ["id", "status", "reason", "error_type", "error", "ended_at", "limits_json", "epoch",
-             "owner", "taken_at"],
+             "owner", "taken_at", "budget_json", "heard"],
     "calls": ["id", "run"],
     "attempts": ["run"],
     "snapshots": ["run"],
+    "items": ["run"],
+    "questions": ["run"],
+    "memos": ["run"],
 }  # fmt: skip
-TABLES = ("graphs", "runs", "steps", "tasks", "decisions", "attempts", "calls", "snapshots")
+KEYS = {
+    "attempts": ("run", "step", "key", "attempt"),
+    "calls": ("id",),
+    "items": ("run", "step", "key", "ix"),
+    "questions": ("run", "step", "key", "name"),
+    "memos": ("run", "step", "key", "name"),
+}
+"""What tells the rows of a table apart, where it is not run, step and ix."""
+LOOSE = ("attempts", "calls", "items", "questions", "memos")
+TABLES = ("graphs", "runs", "steps", "tasks", "decisions", "snapshots", *LOOSE)
+
+
+def store_loose(store, lease, step):
+    """Store one row of each kind that stands alone."""
+    store.fail(lease, a_failure(step))
+    store.call(lease, a_call(step))
+    store.keep_item(lease, an_item(step, 0))
+    store.memo(lease, a_memo(step))
+    store.ask(lease, a_question(step))
+    if step < 4:
+        given = a_question(step, answer_json='"yes"', answered_at="now", answered_by="person")
+        store.answer(lease, given)
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +69,15 @@ def content(tmp_path_factory):
     for run_id in ("run-1", "run-2"):
         lease = store.begin(a_header(run_id), SPEC_JSON, a_step(0), a_snapshot(0), None)
         for step in (1, 2, 3):
-            store.fail(lease, a_failure(step))
-            store.call(lease, a_call(step))
+            store_loose(store, lease, step)
             snapshot = a_snapshot(step) if step == 2 else None
-            store.commit(lease, a_step(step, tasks=2, joins=True), snapshot, None)
-        store.keep(lease, 4, a_task(0, goto=a_goto()))
-        store.fail(lease, a_failure(4))
+            done = a_step(step, tasks=2, joins=True, sends=True)
+            if step == 3:
+                done.heard = True
+                done.tasks = (a_task(0, fell_back="template"), a_task(1, items=2))
+            store.commit(lease, done, snapshot, None)
+        store.keep(lease, 4, a_task(0, goto=a_goto(), items=3))
+        store_loose(store, lease, 4)
     store.close()
     return db.read_bytes()
 
@@ -58,8 +92,7 @@ def full(db, content):
 def columns():
     """List every column of every table, but those that no digest covers."""
     store = sqlite3.connect(":memory:")
-    for statement in sqlite_schema._TABLES:
-        store.execute(statement)
+    sqlite_schema.prepare(store, Path(":memory:"), may_write=True)
     for table in TABLES:
         for row in store.execute(f"PRAGMA table_info({table})"):
             if row[1] not in FREE.get(table, ()):
@@ -94,7 +127,7 @@ def test_a_changed_value_is_found(full, table, column):
     conn.close()
     before = full.read_bytes()
     for old, *row in rows:
-        keys = [name for name in names if name in ("run_id", "run", "step", "ix", "key", "attempt")]
+        keys = [name for name in names if name in KEYS.get(table, ("run_id", "run", "step", "ix"))]
         same = " AND ".join(f"{name} = ?" for name in keys) or "1"
         at = [row[names.index(name)] for name in keys]
         # A row that is moved must not meet another one
@@ -145,7 +178,7 @@ def test_other_runs_still_load(full):
     store.close()
 
 
-@pytest.mark.parametrize("table", ["tasks", "attempts", "calls", "snapshots"])
+@pytest.mark.parametrize("table", ["tasks", "snapshots", *LOOSE])
 def test_a_row_that_went_elsewhere_is_found_there(full, table):
     """A loose row that is moved is damage of the run it went to, or a foreign key to none."""
     before = full.read_bytes()
@@ -169,6 +202,11 @@ def test_a_row_that_went_elsewhere_is_found_there(full, table):
         ("UPDATE snapshots SET state_json = '{}' WHERE run = 1 AND step = 2", True),
         ("UPDATE tasks SET update_json = '{}' WHERE run = 1 AND step = 4", True),
         ("UPDATE attempts SET error = '' WHERE run = 1 AND step = 4", True),
+        ("UPDATE items SET result_json = '' WHERE run = 1 AND step = 4", True),
+        ("UPDATE questions SET prompt = '' WHERE run = 1 AND step = 4", True),
+        ("UPDATE memos SET value_json = '' WHERE run = 1 AND step = 4", True),
+        ("UPDATE items SET result_json = '' WHERE run = 1 AND step = 3", False),
+        ("UPDATE questions SET answer_json = NULL WHERE run = 1 AND step = 3", False),
         ("UPDATE steps SET ready_json = '[]' WHERE run = 1 AND step = 1", False),
         ("UPDATE calls SET model = '' WHERE run = 1", False),
     ],
@@ -195,3 +233,119 @@ def test_the_chain_goes_on_after_a_take(full):
     assert len(set(digests)) == 6
     assert all(len(digest) == 64 for digest in digests)
     store.close()
+
+
+# -- questions, children and forks ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["answer_json", "answered_at", "answered_by"])
+def test_a_lost_answer_is_found(full, column):
+    """An answer whose parts are gone is found, and a damaged question is not answered."""
+    change(full, f"UPDATE questions SET {column} = NULL WHERE run = 1 AND step = 3")
+    change(full, "UPDATE questions SET prompt = '' WHERE run = 2 AND step = 4")
+    store = SqliteCheckpointer(full)
+    with pytest.raises(CheckpointCorruptError, match="step 3 of run 'run-1'"):
+        store.load("run-1")
+    lease = store.take("run-2", this_process())
+    with pytest.raises(CheckpointCorruptError, match="step 4 of run 'run-2'"):
+        store.answer(lease, a_question(4, answer_json='"yes"', answered_by="person"))
+    store.close()
+
+
+@pytest.fixture
+def family(db):
+    """Make a run with two children in its second step, and a fork of it at the third."""
+    store = SqliteCheckpointer(db)
+    lease = store.begin(a_header(), SPEC_JSON, a_step(0), a_snapshot(0), None)
+    store.commit(lease, a_step(1), None, None)
+    for key in ("work#0", "work#1"):
+        child = begin_child(store, lease, 2, key)
+        for step in (1, 2):
+            store.commit(child, a_step(step), None, None)
+        store.end(child, Ending("done"))
+    store.commit(lease, a_step(2, tasks=2), a_snapshot(2), None)
+    store.commit(lease, a_step(3), None, None)
+    fork = store.begin(a_fork("fork", "run-1", 3), SPEC_JSON, a_step(3), a_snapshot(3), None)
+    store.commit(fork, a_step(4), None, None)
+    assert store.load("fork").children == store.load("run-1").children
+    store.close()
+    return db
+
+
+@pytest.mark.parametrize(
+    ("sql", "run_id", "step"),
+    [
+        ("DELETE FROM steps WHERE run = 2 AND step = 2", "run-1", 2),
+        ("DELETE FROM runs WHERE id = 3", "run-1", 2),
+        ("UPDATE runs SET parent_task = 'x' WHERE id = 3", "run-1/2:work#1", -1),
+        ("UPDATE runs SET parent_step = 1 WHERE id = 3", "run-1", 1),
+        ("UPDATE tasks SET node = 'x' WHERE run = 3 AND step = 1", "run-1/2:work#1", 1),
+    ],
+)
+def test_a_damaged_child_is_found_with_its_parent(family, sql, run_id, step):
+    """What is missing of a child is found by the digest of its parent's step."""
+    change(family, sql)
+    store = SqliteCheckpointer(family)
+    for whole in ("run-1", "fork"):
+        with pytest.raises(CheckpointCorruptError) as caught:
+            store.load(whole)
+        assert (caught.value.run_id, caught.value.step) == (run_id, step)
+    store.close()
+
+
+def test_the_tail_knows_the_children_of_its_steps(family):
+    """A step after the snapshot is checked with its children, one before it is not read."""
+    store = SqliteCheckpointer(family)
+    assert [step.step for step in store.load("run-1", tail=True).steps] == [2, 3]
+    change(family, "DELETE FROM steps WHERE run = 2 AND step = 2")
+    with pytest.raises(CheckpointCorruptError, match="step 2 of run 'run-1'"):
+        store.load("run-1", tail=True)
+    assert [step.step for step in store.load("fork", tail=True).steps] == [3, 4]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "run_id", "step"),
+    [
+        ("UPDATE tasks SET node = 'x' WHERE run = 1 AND step = 1", "run-1", 1),
+        ("DELETE FROM steps WHERE run = 1 AND step = 2", "run-1", 2),
+        ("DELETE FROM steps WHERE run = 4 AND step = 3", "fork", 3),
+        ("UPDATE runs SET fork_step = 2 WHERE id = 4", "fork", -1),
+        ("UPDATE runs SET fork_of = 4 WHERE id = 4", "fork", -1),
+        ("UPDATE runs SET fork_of = NULL WHERE id = 4", "fork", -1),
+        ("UPDATE runs SET input_json = '{}' WHERE id = 1", "run-1", -1),
+    ],
+)
+def test_damage_in_what_a_fork_shares_is_found(family, sql, run_id, step):
+    """Damage of the steps that a fork shares is found, in the run where it is."""
+    change(family, sql)
+    store = SqliteCheckpointer(family)
+    with pytest.raises(CheckpointCorruptError) as caught:
+        store.load("fork")
+    assert (caught.value.run_id, caught.value.step) == (run_id, step)
+    store.close()
+
+
+def test_what_a_fork_does_not_share_may_be_damaged(family):
+    """Damage of steps that a fork does not share does not keep it from being read."""
+    change(family, "UPDATE tasks SET node = 'x' WHERE run = 1 AND step = 3")
+    store = SqliteCheckpointer(family)
+    assert [step.step for step in store.load("fork").steps] == [0, 1, 2, 3, 4]
+    store.close()
+
+
+@pytest.mark.parametrize("column", ["parent_run", "fork_of"])
+def test_circles_are_damage(family, column):
+    """Runs that are each other's parents or origins are found damaged, and hang nobody."""
+    for one, other in ((1, 4), (4, 1), (2, 3), (3, 2)):
+        change(family, f"UPDATE runs SET {column} = ?, fork_step = 2 WHERE id = ?", other, one)
+    store = SqliteCheckpointer(family)
+    for run_id in ("run-1", "fork", "run-1/2:work#0"):
+        with pytest.raises(CheckpointCorruptError):
+            store.load(run_id)
+        store.spent(run_id)
+        store.stop(run_id, Ending("cancelled"))
+    store.close()
+    conn = sqlite3.connect(family)
+    assert conn.execute("SELECT count(*) FROM run_summary").fetchone() is not None
+    conn.close()

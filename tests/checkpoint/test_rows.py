@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 import sqlite_utils
@@ -17,18 +18,29 @@ from graphflow.records import (
     DecisionRecord,
     Ending,
     Evidence,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
+    Sent,
     Snapshot,
     StepRecord,
     TaskRecord,
 )
+from graphflow.testing.families import begin_child
+from graphflow.testing.leases import begin_run
 from graphflow.testing.records import (
     SPEC_JSON,
     TIME,
     a_call,
     a_failure,
+    a_fork,
     a_header,
+    a_memo,
+    a_question,
     a_snapshot,
     a_step,
+    a_task,
+    an_item,
     facts,
 )
 
@@ -45,13 +57,19 @@ documents = trees.map(lambda tree: json.dumps(tree, ensure_ascii=False, separato
 # As a codec of another make would write them
 oddly_written = documents | st.sampled_from(["1e5", "1.0E+2", "-0.0", '"\\u00e9"', "1.50"])
 several = st.lists(names, max_size=3).map(tuple)
+# As they stand in a larger text: brackets, quotes and blanks of all kinds
+objects = st.dictionaries(texts, trees, max_size=3).flatmap(
+    lambda tree: st.sampled_from([json.dumps(tree), json.dumps(tree, ensure_ascii=False, indent=1)])
+)
+sents = st.builds(Sent, node=names, input_json=objects)
+targets = st.lists(names | sents, max_size=3).map(tuple)
 
 decisions = st.builds(
     DecisionRecord,
     source=names,
     router=names,
     options=several,
-    chosen=several,
+    chosen=targets,
     reason=texts,
     answer=st.none() | texts,
     confidence=st.none() | floats,
@@ -84,10 +102,17 @@ def tasks(ix):
         reads=several,
         goto=st.none() | decisions,
         replaces=several,
+        fell_back=st.none() | names,
+        items=st.none() | counts,
     )
 
 
-steps = st.builds(
+def with_sends(step, found):
+    """Make Sends of some of the tasks that run next."""
+    return replace(step, sends=dict(zip(step.ready[1:], found, strict=False)))
+
+
+plain_steps = st.builds(
     StepRecord,
     step=st.just(1),
     tasks=st.integers(0, 3).flatmap(lambda n: st.tuples(*map(tasks, range(n)))),
@@ -95,10 +120,12 @@ steps = st.builds(
     arrows=st.lists(st.builds(Arrow, names, names, st.sampled_from(["edge", "goto"])), max_size=3),
     fired=st.dictionaries(names, several, max_size=2),
     held=st.dictionaries(names, st.lists(st.tuples(names, counts), max_size=2), max_size=2),
-    ready=several,
+    ready=st.lists(names, max_size=4, unique=True).map(tuple),
     derived_json=st.none() | documents,
     committed_at=st.just(TIME),
+    heard=st.booleans(),
 )
+steps = st.builds(with_sends, plain_steps, st.lists(sents, max_size=3))
 failures = st.builds(
     AttemptRecord,
     step=st.just(2),
@@ -127,6 +154,42 @@ calls = st.builds(
     response_json=st.none() | documents,
     error=st.none() | texts,
 )
+loose_rows = st.tuples(
+    failures,
+    calls,
+    st.builds(
+        ItemRecord,
+        step=st.just(2),
+        key=names,
+        ix=counts,
+        result_json=documents,
+        started_at=st.just(TIME),
+        duration_ms=floats,
+        attempts=counts,
+    ),
+    st.builds(
+        QuestionRecord,
+        step=st.just(2),
+        key=names,
+        node=names,
+        name=texts,
+        kind=st.sampled_from(["question", "ask", "escalation"]),
+        prompt=texts,
+        schema_json=documents,
+        asked_at=st.just(TIME),
+        details_json=st.none() | documents,
+        deadline=st.none() | texts,
+        default_json=st.none() | documents,
+    ),
+    st.builds(
+        MemoRecord,
+        step=st.just(2),
+        key=names,
+        name=texts,
+        value_json=documents,
+        stored_at=st.just(TIME),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +206,21 @@ _examples = iter(range(10**9))
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
-@given(step=steps, kept=tasks(0), loose=st.tuples(failures, calls), state=documents)
+@given(step=steps, kept=tasks(0), loose=loose_rows, state=documents)
 def test_every_record_comes_back(shared, step, kept, loose, state):
     """Whatever records hold is read back the same, by the whole run and by its tail."""
     run_id = f"run-{next(_examples)}"
-    failure, call = loose
+    failure, call, item, question, memo = loose
     lease = shared.begin(a_header(run_id), SPEC_JSON, a_step(0), a_snapshot(0), None)
     shared.commit(lease, step, Snapshot(1, state, state), None)
     shared.keep(lease, 2, kept)
     shared.fail(lease, failure)
     shared.call(lease, call)
+    shared.keep_item(lease, item)
+    shared.ask(lease, question)
+    shared.memo(lease, memo)
+    answered = replace(question, answer_json=state, answered_at=TIME, answered_by="person")
+    shared.answer(lease, answered)
     expected = facts(step)
     for task in expected["tasks"]:
         task["goto"] = None
@@ -161,6 +229,8 @@ def test_every_record_comes_back(shared, step, kept, loose, state):
         assert facts(records.steps[-1]) == expected
         assert facts(records.kept) == facts([kept])
         assert records.attempts == [failure]
+        assert (records.items, records.memos) == ([item], [memo])
+        assert records.questions == [answered]
         assert facts(records.snapshots[-1]) == facts(Snapshot(1, state, state))
     assert shared.load(run_id).calls == [call]
 
@@ -202,7 +272,11 @@ def shown(db):
     store.fail(lease, a_failure(1))
     store.call(lease, a_call(1))
     store.call(lease, a_call(1))
-    store.commit(lease, a_step(1, tasks=2), None, None)
+    store.memo(lease, a_memo(1))
+    store.keep_item(lease, an_item(1, 0))
+    store.ask(lease, a_question(1, details_json="{}", default_json='"no"'))
+    store.answer(lease, a_question(1, answer_json='"yes"', answered_by="person"))
+    store.commit(lease, a_step(1, tasks=2, sends=True), None, None)
     step = a_step(2)
     step.decisions = (step.decisions[0]._replace(chosen=("draft", "done")),)
     store.fail(lease, a_failure(2, key="other"))
@@ -258,11 +332,51 @@ def test_views_show_runs_by_their_ids(shown):
     assert recovered == [(1, 1), (2, 0)]
 
 
+def test_views_know_families_and_maps(db):
+    """A child is in no summary but its parent's; items and Sends are shown with their task."""
+    store = SqliteCheckpointer(db)
+    lease = begin_run(store)
+    child = begin_child(store, lease, 1)
+    leaf = begin_child(store, child, 1)
+    for each in (lease, child, leaf):
+        store.call(each, a_call(1))
+        store.ask(each, a_question(1))
+    store.call(lease, a_call(1, key="score[1]"))
+    store.fail(lease, a_failure(1, key="score[1]", node="score"))
+    store.fail(lease, a_failure(1, key="score[0]", node="score"))
+    store.keep_item(lease, an_item(1, 1))
+    store.answer(leaf, a_question(1, answer_json='"yes"', answered_by="person"))
+    database = sqlite_utils.Database(db)
+    recovered = {r["key"]: r["recovered"] for r in database.query("SELECT * FROM failures")}
+    assert recovered == {"score[0]": 0, "score[1]": 1}
+    step = a_step(1)
+    step.tasks = (a_task(0, key="score", items=2), a_task(1, fell_back="template"))
+    step.decisions = (step.decisions[0]._replace(chosen=(Sent("w", '{"n":1}'), "x")),)
+    store.commit(lease, step, None, None)
+    fork = a_fork("fork", "run-1", 1, created_at="2027")
+    store.begin(fork, SPEC_JSON, a_step(1), a_snapshot(1), None)
+    forked, summary = database.query("SELECT * FROM run_summary")
+    shown = ("run_id", "calls", "input_tokens", "unanswered", "children", "fork_of", "fork_step")
+    assert [summary[name] for name in shown] == ["run-1", 4, 480, 2, 1, None, None]
+    assert [forked[name] for name in shown] == ["fork", 0, None, 0, 0, "run-1", 1]
+    path = database.query("SELECT * FROM path WHERE run_id = 'run-1'")
+    assert [(r["key"], r["items"], r["fell_back"], r["tokens"]) for r in path] == [
+        ("score", 2, None, 150),
+        ("work#1", None, "template", None),
+    ]
+    (chosen,) = database.query("SELECT chosen FROM decisions WHERE run = 1")
+    assert json.loads(chosen["chosen"]) == [{"send": "w", "input": {"n": 1}}, "x"]
+    assert all(r["recovered"] for r in database.query("SELECT * FROM failures"))
+    database.close()
+    store.close()
+
+
 def test_foreign_keys_are_real(shown):
     """The tables refer to each other, so that Datasette links them and nothing dangles."""
     linked = {(table.name, key.other_table) for table in shown.tables for key in table.foreign_keys}
     assert {("runs", "graphs"), ("runs", "runs"), ("decisions", "steps")} <= linked
-    for table in ("steps", "tasks", "decisions", "attempts", "calls"):
+    own = ("steps", "tasks", "decisions", "attempts", "calls", "items", "questions", "memos")
+    for table in own:
         assert (table, "runs") in linked
     assert list(shown.query("PRAGMA foreign_key_check")) == []
 
@@ -270,7 +384,7 @@ def test_foreign_keys_are_real(shown):
 def test_the_schema_is_read_without_graphflow(shown, db):
     """The database says itself which migrations made it, and any SQLite reads it."""
     applied = [row["name"] for row in shown["_sqlite_migrations"].rows]
-    assert applied == ["m001_tables", "m002_views"]
+    assert applied == ["m001_tables", "m002_views", "m003_families_and_pauses"]
     plain = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     assert plain.execute("SELECT count(*) FROM path").fetchone() == (3,)
     plain.close()

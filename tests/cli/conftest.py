@@ -1,5 +1,6 @@
 """A folder with a graph in it, and the command line called in this process or in its own."""
 
+import errno
 import json
 import os
 import subprocess
@@ -79,12 +80,64 @@ graph.add_edge("n9", END)
 """
 """Ten nodes; each writes its number into ledger.txt, then waits while its hold-file exists."""
 
+ASKING = """
+from typing import Literal
+from pydantic import BaseModel
+from graphflow import END, START, StateGraph
+
+class Inner(BaseModel):
+    n: int = 0
+    ok: bool = False
+
+class State(BaseModel):
+    n: int = 0
+    ok: bool = False
+    reply: str = ""
+    items: list[int] = [1, 2, 3]
+    doubled: list[int] = []
+
+inner = StateGraph(Inner, name="inner")
+
+@inner.node
+def look(state: Inner, ctx):
+    if state.n < 0:
+        raise ValueError("below zero")
+    ctx.emit({"seen": state.n})
+    if state.n > 10 and ctx.ask("sure", "Sure?", answer=Literal["yes", "no"]) == "no":
+        return {"n": 10}
+    return {"n": state.n + 1}
+
+inner.add_question("approve", prompt="Is it good?", answer=bool, into="ok")
+inner.add_edge(START, "look")
+inner.add_edge("look", "approve")
+inner.add_edge("approve", END)
+
+graph = StateGraph(State, name="asking")
+graph.add_map("double", lambda item: item * 2, over="items", into="doubled")
+graph.add_node("sub", inner, input={"n": "n"}, output={"n": "n", "ok": "ok"})
+graph.add_question(
+    "reply", prompt=lambda state: f"Reply to {state.n}?", into="reply", deadline=3600, default="-"
+)
+graph.add_node("finish", lambda state: None)
+
+@graph.decision("double")
+def way(state: State) -> Literal["sub", "reply", "finish"]:
+    return ["sub", "reply"] if state.n < 100 else "reply"
+
+graph.add_edge(START, "double")
+graph.add_edge("sub", "finish")
+graph.add_edge("reply", "finish")
+graph.add_edge("finish", END)
+"""
+"""A map, then beside each other a question and a subgraph which asks, then an end."""
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder with toy.py and chain.py, as the working directory; nothing is set."""
+    """An empty folder with toy.py, chain.py and asking.py as the working directory; nothing set."""
     (tmp_path / "toy.py").write_text(TOY)
     (tmp_path / "chain.py").write_text(CHAIN)
+    (tmp_path / "asking.py").write_text(ASKING)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GRAPHFLOW_DB", raising=False)
     monkeypatch.delenv("GRAPHFLOW_TARGET", raising=False)
@@ -119,6 +172,17 @@ def document(call):
 
 
 @pytest.fixture
+def documents(call):
+    """Call a command with --json that writes a document per line, and give its exit code too."""
+
+    def documents(*words):
+        result = call(*words, "--json")
+        return result.exit_code, [json.loads(line) for line in result.stdout.splitlines()]
+
+    return documents
+
+
+@pytest.fixture
 def environment(folder):
     """The environment of a process of its own."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -140,6 +204,34 @@ def start(environment):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def on_terminal(environment):
+    """Run the command line on a terminal, and give its exit code and all that stood there."""
+    pty = pytest.importorskip("pty", reason="terminals of POSIX")
+
+    def on_terminal(*words, typed=""):
+        main, side = pty.openpty()
+        command = [sys.executable, "-m", "graphflow", *words]
+        process = subprocess.Popen(command, env=environment, stdin=side, stdout=side, stderr=side)
+        os.close(side)
+        os.write(main, typed.encode())
+        text = b"".join(iter(lambda: read_terminal(main), b"")).decode()
+        os.close(main)
+        return process.wait(timeout=30), text
+
+    return on_terminal
+
+
+def read_terminal(main):
+    """Read what is there; nothing once the other side has gone."""
+    try:
+        return os.read(main, 65536)
+    except OSError as error:
+        if error.errno != errno.EIO:  # what Linux says then
+            raise
+        return b""
 
 
 @pytest.fixture

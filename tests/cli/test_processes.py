@@ -1,6 +1,5 @@
 """The command line as a process: killed, interrupted, piped into head, on a terminal."""
 
-import errno
 import json
 import os
 import signal
@@ -145,6 +144,38 @@ def test_a_run_that_another_process_advances_is_busy(start, shell, folder):
     assert process.returncode == 0
 
 
+def test_ctrl_c_ends_a_stream_that_can_be_resumed(start, shell, folder):
+    """Ctrl-C in a stream exits 130 with the command to go on; no committed node runs again."""
+    (folder / "hold-4").touch()
+    words = ("run", "chain:graph", "--run-id", "mine", "--stream", "--json")
+    process = start(*words)
+    wait_for(process, folder, " 4")
+    process.send_signal(signal.SIGINT)
+    (folder / "hold-4").unlink()  # the node's thread cannot be stopped; it is waited for
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "interrupted; to go on: graphflow resume chain:graph mine\n"
+    assert json.loads(out.splitlines()[0])["type"] == "run"
+    done = shell("resume", "chain:graph", "mine")
+    assert done.returncode == 0, done.stderr
+    assert all(times == 1 for line, times in ledger(folder).items() if line != " 4")
+
+
+def test_a_run_is_cancelled_while_another_process_advances_it(start, shell, folder):
+    """`cancel` ends a live run: what its process does from then on is not stored."""
+    (folder / "hold-4").touch()
+    process = start("run", "chain:graph", "--run-id", "mine")
+    wait_for(process, folder, " 4")
+    done = shell("cancel", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "it was running" in done.stdout
+    (folder / "hold-4").unlink()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1, out + err
+    (found,) = json.loads(shell("runs", "--json").stdout)
+    assert (found["status"], found["last_step"]) == ("cancelled", 4)
+
+
 @pytest.mark.parametrize(
     "words", [("show", "mine"), ("show", "mine", "--json"), ("runs", "--json")]
 )
@@ -170,34 +201,11 @@ def test_a_terminal_without_the_letters_gets_their_codes(shell, folder, environm
     assert "\\u2192" in done.stdout
 
 
-def on_terminal(environment, *words):
-    """Run the command line on a terminal, and give its exit code and all it wrote."""
-    import pty
-
-    main, side = pty.openpty()
-    command = [sys.executable, "-m", "graphflow", *words]
-    process = subprocess.Popen(command, env=environment, stdin=side, stdout=side, stderr=side)
-    os.close(side)
-    chunks = []
-    while True:
-        try:
-            chunk = os.read(main, 65536)
-        except OSError as error:
-            if error.errno != errno.EIO:  # what Linux says when the other side has gone
-                raise
-            break
-        if not chunk:
-            break
-        chunks.append(chunk)
-    os.close(main)
-    return process.wait(timeout=30), b"".join(chunks).decode()
-
-
-def test_a_terminal_shows_a_bar(environment, folder):
+def test_a_terminal_shows_a_bar(on_terminal, environment, folder):
     """On a terminal a batch shows a bar, names what did not end well, and hides no escapes."""
     (folder / "in.jsonl").write_text('{"text": "hi"}\n{"text": "fail"}\n{\n')
     environment.update(TERM="xterm-256color", COLUMNS="100")
-    code, text = on_terminal(environment, "run", "toy:graph", "--input", "in.jsonl")
+    code, text = on_terminal("run", "toy:graph", "--input", "in.jsonl")
     assert code == 1
     assert "3/3" in text
     assert "━" in text

@@ -218,6 +218,104 @@ def test_a_warning_does_not_count(call, folder):
     assert "warning GF201" in result.stdout
 
 
+def test_check_prints_what_the_data_flow_tells(call, folder, document):
+    """Warnings that follow the sources are listed with code, message and fix."""
+    (folder / "flows.py").write_text(
+        "from pydantic import BaseModel\n"
+        "from graphflow import END, START, Retry, StateGraph\n"
+        "class State(BaseModel):\n    n: int = 0\n    never: str = ''\n"
+        "graph = StateGraph(State)\n"
+        "def a(state: State):\n    return {'n': len(state.never)}\n"
+        "def b(state: State):\n    return {'n': 2, 'm': 3}\n"
+        "graph.add_node('a', a, effects='external', retry=Retry(attempts=3))\n"
+        "graph.add_node('b', b)\n"
+        "for name in 'ab':\n    graph.add_edge(START, name)\n    graph.add_edge(name, END)\n"
+    )
+    result = call("check", "flows.py:graph")
+    assert result.exit_code == 0
+    codes = {one["code"] for one in document("check", "flows.py:graph")["problems"]}
+    assert {"GF301", "GF305", "GF311"} <= codes
+    for code in codes:
+        assert f"warning {code}: " in result.stdout
+    assert f"0 errors, {len(codes)} warnings" in result.stdout
+
+
+@pytest.fixture
+def asked(call):
+    """A run that waits in a subgraph, one whose subgraph failed, and one that recovered."""
+    for run_id, n in (("waits", 1), ("broken", -1), ("mended", -1)):
+        call("run", "asking.py:graph", "--input", json.dumps({"n": n}), "--run-id", run_id)
+
+
+def test_show_tells_questions_open_tasks_items_and_subgraphs(call, asked, document):
+    """`show` tells what is asked, how the open step stands, each item, and the subgraphs' runs."""
+    told = call("show", "waits").stdout
+    assert "\nopen step 2\n  sub    asking\n  reply  asking\n" in told
+    assert "\nquestions\n  reply: Reply to 1?\n    an answer: string\n" in told
+    assert "\nitems\n  step 1  double  3 items" in told
+    assert "\n    [0]  2  " in told
+    assert "\nsubgraphs\n  2:sub  inner  paused  1 step  it waits for an answer\n" in told
+    assert told.splitlines()[-2:] == [
+        "next: graphflow answer TARGET waits --key reply",
+        "      graphflow answer TARGET waits --key sub/approve",
+    ]
+    found = document("show", "waits")
+    assert found["open"] == {"sub": "asking", "reply": "asking"}
+    assert [one["key"] for one in found["questions"]] == ["reply", "sub/approve"]
+    assert [one["result"] for one in found["items"]] == [2, 4, 6]
+    (child,) = found["children"]
+    assert (child["parent"], child["parent_step"], child["parent_key"]) == ("waits", 2, "sub")
+    assert [one["key"] for one in child["questions"]] == ["approve"]
+    assert child["steps"][1]["changed"] == {"n": 2}
+
+
+def test_show_tells_each_step_of_a_subgraph(call, asked):
+    """`show --steps` sets the steps of a subgraph in, under the step that it belongs to."""
+    lines = call("show", "waits", "--steps").stdout.splitlines()
+    start = lines.index("step 2  is open")
+    assert lines[start + 3 : start + 6] == ["  in sub:", "    step 0  input", "      n   1"]
+
+
+def test_a_failure_in_a_subgraph_is_told_with_its_own_lines(call, asked):
+    """`show` and `resume` tell the failing node of a subgraph, and its traceback once."""
+    result = call("resume", "asking.py:graph", "broken")
+    assert result.exit_code == 1
+    assert "error: sub/look: ValueError: below zero" in result.stderr
+    assert "The above exception" not in result.stderr
+    told = call("show", "broken").stdout
+    assert told.count("| ValueError: below zero") == 1
+    assert "    failed attempts" in told
+    assert "next: graphflow resume TARGET broken\n" in told
+
+
+def test_a_run_that_recovered_says_so(call, asked, folder, document):
+    """A run that is done although something failed on the way is told as recovered."""
+    text = (folder / "asking.py").read_text().replace("state.n < 0", "state.n < -1")
+    (folder / "mended.py").write_text(text)
+    call("resume", "mended.py:graph", "mended")
+    call("answer", "mended.py:graph", "mended", "x", "--key", "reply")
+    found = document("answer", "mended.py:graph", "mended", "true")
+    assert (found["status"], found["recovered"]) == ("done", True)
+    assert "done (recovered)" in call("show", "mended").stdout
+
+
+def test_the_run_of_a_subgraph_can_be_read(call, asked, document):
+    """A subgraph's run is shown and drawn by its own id, and leads back to the whole."""
+    told = call("show", "waits/2:sub").stdout
+    assert "inner · paused at approve" in told
+    assert told.splitlines()[-1] == "next: graphflow show waits"
+    assert "approve" in call("draw", "waits/2:sub").stdout
+    assert [one["run_id"] for one in document("runs")] == ["mended", "broken", "waits"]
+
+
+def test_runs_says_why_each_is_paused(call, asked):
+    """`runs` puts each reason into words."""
+    call("run", "asking.py:graph", "--run-id", "steps", "--limit-steps", 1)
+    told = call("runs").stdout
+    assert "it waits for an answer" in told
+    assert "1 step has run, which is the limit" in told
+
+
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rfake"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphflow.cli.target import load_graph
+from graphflow.cli.target import load_target
 from graphflow.errors import TargetError
 
 HI = ("--input", '{"text": "hi"}')
@@ -45,6 +45,7 @@ def more(folder):
         "odd name.v2.py:graph",
         "json.py:graph",
         "makers:make",
+        "makers:flow",
         "makers.py:Box.inner",
         "pack.inner.graphs:graph",
         "pack/inner/graphs.py:graph",
@@ -52,7 +53,7 @@ def more(folder):
 )
 def test_a_graph_is_found(target):
     """A module, a file, a file in a package, a nested attribute and a function are all found."""
-    assert load_graph(target).name == "toy"
+    assert load_target(target).name == "toy"
 
 
 @pytest.mark.parametrize(
@@ -65,14 +66,13 @@ def test_a_graph_is_found(target):
         ("nowhere/toy.py:graph", "does not exist"),
         ("pack/:graph", "is a folder"),
         ("toy:grap", "toy has no 'grap'. Did you mean 'graph'?"),
-        ("toy:State", "is no StateGraph"),
+        ("toy:State", "is no StateGraph or Flow"),
         ("toy:State", "Graphs there: 'graph'"),
         ("toy.py", "Known: toy.py:graph"),
         ("toy", "Known: toy:graph"),
         ("a-b:graph", "'a-b' is not the name of a module"),
-        ("makers:flow", "name the graph that it was compiled from"),
         ("makers:needs", "takes arguments (missing a required argument: 'x')"),
-        ("makers:gives", "returned no StateGraph but of type int"),
+        ("makers:gives", "returned no StateGraph or Flow but of type int"),
         ("makers:later", "async"),
         ("makers:fails", "in fails"),
         ("makers:fails", "ZeroDivisionError: division by zero"),
@@ -89,7 +89,7 @@ def test_a_graph_is_found(target):
 def test_what_is_not_a_graph_says_what_to_type(target, said):
     """A target that is missing, broken or something else says which, and what was meant."""
     with pytest.raises(TargetError) as caught:
-        load_graph(target)
+        load_target(target)
     assert said in str(caught.value)
     assert "importlib" not in str(caught.value)
 
@@ -100,6 +100,88 @@ def test_a_wrong_target_exits_2(call, folder):
     assert result.exit_code == 2
     assert "cli" not in result.stderr
     assert not (folder / "graphflow.db").exists()
+
+
+DEPS = """
+from pydantic import BaseModel
+from graphflow import END, START, Context, Limits, StateGraph
+
+class State(BaseModel):
+    said: str = ""
+
+class Deps:
+    word = "hello"
+
+graph = StateGraph(State, name="greets", deps=Deps)
+
+@graph.node
+def greet(state: State, ctx: Context[Deps]):
+    return {"said": ctx.deps.word}
+
+graph.add_edge(START, "greet")
+graph.add_edge("greet", END)
+flow = graph.compile("own.db", deps=Deps, limits=Limits(steps=7))
+held = graph.compile("held.db", deps=Deps, pause_before=["greet"])
+in_memory = graph.compile(deps=Deps)
+"""
+
+
+@pytest.fixture
+def deps(folder):
+    """A module with a graph that needs deps, and flows that bring them."""
+    (folder / "needs.py").write_text(DEPS)
+
+
+def test_a_graph_that_needs_deps_says_how_they_are_given(call, folder, deps):
+    """A command line has no deps: it exits 2, says what to write, and makes no file."""
+    result = call("run", "needs.py:graph")
+    assert result.exit_code == 2
+    assert "declares deps=Deps, which a command line cannot give" in result.stderr
+    assert "needs.py:flow" in result.stderr
+    assert not (folder / "graphflow.db").exists()
+    assert call("check", "needs.py:graph").exit_code == 0
+
+
+def test_a_flow_brings_its_deps_and_its_database(call, folder, deps, document):
+    """A flow runs with its own deps, limits and file, which the next commands name."""
+    result = call("run", "needs.py:flow", "--run-id", "mine")
+    assert result.exit_code == 0, result.output
+    assert "next: graphflow show mine --db own.db\n" in result.stdout
+    assert not (folder / "graphflow.db").exists()
+    found = document("show", "mine", "--db", "own.db")
+    assert (found["state"]["said"], found["limits"]["steps"]) == ("hello", 7)
+
+
+def test_a_flow_that_pauses_is_resumed_from_its_database(call, deps, document):
+    """A breakpoint of a flow holds on the command line, and `resume` goes on past it."""
+    result = call("run", "needs.py:held", "--run-id", "mine")
+    assert result.exit_code == 3
+    assert "paused: it was to stop before 'greet'" in result.stdout
+    assert "next: graphflow resume needs.py:held mine --db held.db\n" in result.stdout
+    assert "it was to stop before 'greet'" in call("runs", "--db", "held.db").stdout
+    assert document("resume", "needs.py:held", "mine", "--db", "held.db")["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "needs.py:in_memory"), "keeps its runs in memory"),
+        (("run", "needs.py:flow", "--db", "b.db"), "keeps its runs in own.db: leave --db out"),
+        (("resume", "needs.py:flow", "mine"), "own.db"),
+    ],
+)
+def test_a_flow_that_cannot_be_used_says_why(call, folder, deps, words, said):
+    """A flow in memory, another --db, or a file that is not there yet: exit 2, and no file."""
+    result = call(*words)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert not list(folder.glob("*.db"))
+
+
+def test_a_flow_can_be_checked_and_drawn(call, deps, document):
+    """`check` and `draw` take a flow as they take a graph."""
+    assert document("check", "needs.py:flow")["graph"] == "greets"
+    assert "greet" in call("draw", "needs.py:flow").stdout
 
 
 def test_the_environment_may_name_target_and_database(call, monkeypatch, folder):

@@ -1,333 +1,180 @@
-"""Random small graphs, made into real ones, and a driver that answers the engine in any order."""
+"""Random graphs, drawn as data in the vectors' own format, with gates and flaky bodies beside.
+
+So one loader makes all of them real, and one oracle says what must be seen of them.
+"""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from random import Random
-from typing import Annotated, Any
+import os
+from collections.abc import Sequence
+from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
 
-from graphflow import Command, StateGraph, append
-from graphflow.engine.core import Commit, Fail, Finish, Keep, Outcome, Start, Wait, advance
-from graphflow.engine.position import Position, restore
-from graphflow.engine.tasks import Ended
-from graphflow.plan import Plan
-from graphflow.policy import Limits
-from graphflow.records import (
-    Arrow,
-    AttemptRecord,
-    DecisionRecord,
-    Ending,
-    Evidence,
-    RunHeader,
-    RunRecords,
-    Snapshot,
-    StepRecord,
-    TaskRecord,
+from tests.engine.moves import ROUTERS
+from tests.engine.oracle import ALWAYS
+
+__all__ = ["STATE", "cases", "many"]
+
+NAMES = "dgbhafce"  # their order is not that of the alphabet: order is declaration
+STATE = {"out": "append", "notes": "append", "nums": "append", "n": "add", "v": "last"}
+KINDS = ["plain"] * 7 + ["goto"] * 2 + ["gate", "question", "map", "graph"]
+EXAMPLES = int(os.environ.get("GRAPHFLOW_EXAMPLES", "0"))
+"""Per property; for a long search `GRAPHFLOW_EXAMPLES=4000 pytest tests/engine`."""
+Graph = dict[str, Any]
+Names = Sequence[str]
+
+few = st.integers(0, 3)
+seldom = st.sampled_from([False] * 4 + [True])
+fields = st.fixed_dictionaries({}, optional={"v": few, "n": few, "nums": st.lists(few, max_size=3)})
+updates = st.sampled_from(
+    [
+        [],
+        [],
+        [],
+        [["append", "out", "$v"]],
+        [["add", "n", 1]],
+        [["append", "nums", 2]],
+        [["append", "out", "$n"], ["add", "n", 2]],
+        [["set", "v", 7]],
+    ]
 )
-from graphflow.state.schema import StateSchema
-from tests.engine.oracle import END, START, Gate, Node, Router, Shape
-
-__all__ = ["Bench", "Stored", "facts", "shapes"]
-
-NAMES = "abcdefgh"
 
 
-class State(BaseModel):
-    """What the nodes of a random graph write."""
-
-    log: Annotated[list[str], append] = Field(default_factory=list)
-    notes: Annotated[list[str], append] = Field(default_factory=list)
+def many(examples: int) -> settings:
+    """Say how many examples a property is tried on by default."""
+    return settings(
+        max_examples=EXAMPLES or examples,
+        derandomize=not EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> Shape:
-    """Draw a graph of 1 to 8 nodes with edges, joins, deferred nodes, routers, gotos and gates."""
-    names = list(NAMES[: draw(st.integers(1, 8))])
-    places = [*names, END]
-    target, answer = st.sampled_from(places), st.lists(st.sampled_from(places), max_size=3)
-
-    def scripted(targets: Sequence[str]) -> st.SearchStrategy[tuple[tuple[str, ...], ...]]:
-        one = st.lists(st.sampled_from(targets), max_size=3).map(tuple)
-        return st.lists(one, min_size=1, max_size=3).map(tuple)
-
-    def node(name: str) -> Node:
-        kind = draw(st.sampled_from(["plain"] * 6 + ["goto"] * 2 + ["gate"]))
-        defer = draw(st.sampled_from([False, False, True]))
-        if kind == "goto":
-            targets = tuple(dict.fromkeys(draw(answer))) or (END,)
-            return Node(name, defer, targets, draw(scripted(targets)))
-        if kind == "gate":
-            bounded = draw(st.booleans())
-            gate = Gate(
-                draw(st.integers(1, 4)),
-                tuple(draw(st.sets(st.integers(0, 3), max_size=2))),
-                draw(target),
-                draw(target),
-                draw(target) if bounded else None,
-                draw(st.integers(1, 3)) if bounded else None,
-                draw(st.booleans()),
-            )
-            return Node(name, False, (), (), gate)
-        return Node(name, defer)
-
-    sources = st.one_of(
-        st.sampled_from([START, *names]),
-        st.sampled_from(names),
-        st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True).map(tuple),
-    )
-    edges = draw(st.lists(st.tuples(sources, target), min_size=0, max_size=12, unique=True))
-    first = draw(st.sampled_from(names))
-    routers = []
-    for source in draw(st.lists(st.sampled_from([START, *names]), max_size=4)):
-        targets = tuple(dict.fromkeys(draw(answer))) or (END,)
-        routers.append(Router(source, targets, draw(scripted(targets))))
-    nodes = tuple(node(name) for name in names)
-    return Shape(nodes, tuple(dict.fromkeys([(START, first), *edges])), tuple(routers))
-
-
-def body(node: Node) -> Callable[[State], Any]:
-    """Make a node's body."""
-
-    def act(state: State) -> Any:
-        place, update = state.log.count(node.name), {"log": [node.name]}
-        if not node.targets:
-            return update
-        return Command(update=update, goto=list(node.goto[min(place, len(node.goto) - 1)]))
-
-    return act
-
-
-def route(router: Router) -> Callable[[State], Any]:
-    """Make a router."""
-
-    def choose(state: State) -> list[str]:
-        place = max(state.log.count(router.source), 1) - 1
-        return list(router.answers[min(place, len(router.answers) - 1)])
-
-    return choose
-
-
-def check(gate: Gate) -> Callable[[State], Any]:
-    """Make the check of a gate."""
-    return lambda state: len(state.log) % gate.modulo in gate.good or "too short"
-
-
-def graph_of(shape: Shape, order: Random | None = None) -> StateGraph[State]:
-    """Build the real graph; with `order`, its edges are added in another order."""
-    graph = StateGraph(State, name="random")
-    for node in shape.nodes:
-        gate = node.gate
-        if gate is None:
-            graph.add_node(node.name, body(node), defer=node.defer, targets=node.targets)
-            continue
-        ways: dict[str, Any] = {"passed": gate.passed, "failed": gate.failed}
-        ways |= {"tries": gate.tries, "otherwise": gate.otherwise}
-        ways["feedback"] = "notes" if gate.feedback else None
-        graph.add_gate(node.name, after=[], checks=[check(gate)], **ways)
-    edges = list(shape.edges)
-    if order is not None:
-        order.shuffle(edges)
-    for source, target in edges:
-        graph.add_edge(source if isinstance(source, str) else list(source), target)
-    for i, router in enumerate(shape.routers):
-        graph.add_conditional_edges(router.source, route(router), router.targets, name=f"r{i}")
-    return graph
-
-
-@dataclass
-class Stored:
-    """What a store would hold, as JSON text alone."""
-
-    steps: list[str] = field(default_factory=list)
-    snapshots: list[str] = field(default_factory=list)
-    kept: dict[int, str] = field(default_factory=dict)
-    attempts: list[str] = field(default_factory=list)
-    ending: Ending | None = None
-
-    def records(self, spec: dict[str, Any]) -> RunRecords:
-        """Read everything back, the tail alone, as `load(tail=True)` does."""
-        newest = Snapshot(**json.loads(self.snapshots[-1]))
-        steps = [read_step(json.loads(text)) for text in self.steps[newest.step :]]
-        return RunRecords(
-            RunHeader("r", "random", 1, "", "running", "", "{}"),
-            spec,
-            steps,
-            [read_task(json.loads(self.kept[ix])) for ix in sorted(self.kept)],
-            [AttemptRecord(**json.loads(text)) for text in self.attempts],
-            [],
-            [newest],
-        )
-
-
-def written(record: Any) -> str:
-    """Write a record as JSON."""
-    return json.dumps(plain(record))
-
-
-def plain(value: Any) -> Any:
-    """Turn records, however they are built, into dicts and lists."""
-    if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if hasattr(value, "_fields"):
-        return {name: plain(getattr(value, name)) for name in value._fields}
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def read_decision(data: dict[str, Any]) -> DecisionRecord:
-    """Read a decision from JSON."""
-    data["evidence"] = tuple(Evidence(**item) for item in data["evidence"])
-    data["options"], data["chosen"] = tuple(data["options"]), tuple(data["chosen"])
-    return DecisionRecord(**data)
-
-
-def read_task(data: dict[str, Any]) -> TaskRecord:
-    """Read a task from JSON."""
-    data["goto"] = data["goto"] and read_decision(data["goto"])
-    data["reads"], data["replaces"] = tuple(data["reads"]), tuple(data["replaces"])
-    return TaskRecord(**data)
-
-
-def read_step(data: dict[str, Any]) -> StepRecord:
-    """Read a step from JSON."""
-    data["tasks"] = [read_task(task) for task in data["tasks"]]
-    data["decisions"] = [read_decision(decision) for decision in data["decisions"]]
-    data["arrows"] = [Arrow(**arrow) for arrow in data["arrows"]]
-    return StepRecord(**data)
-
-
-class Bench:
-    """Drives the engine by hand over one stored run.
+def cases(draw: st.DrawFn, *, most: int = 8, inner: bool = False) -> Graph:
+    """Draw a case without actions.
 
     Args:
-        shape: The graph.
-        order: Shuffles the edges before they are added, and the completion of parallel tasks.
-        fails: (node, execution) whose body raises.
+        draw: Draws.
+        most: How many nodes it has at most.
+        inner: It will be a subgraph.
     """
-
-    def __init__(
-        self,
-        shape: Shape,
-        order: Random | None = None,
-        *,
-        shuffled_edges: bool = False,
-        fails: frozenset[tuple[str, int]] = frozenset(),
-    ) -> None:
-        self.shape, self.order, self.fails = shape, order, fails
-        self.graph = graph_of(shape, order if shuffled_edges else None)
-        self.schema = StateSchema(State)
-        self.plan = Plan(self.graph.definition, self.schema)
-        self.stored = Stored()
-        self.bodies: Counter[tuple[int, str]] = Counter()
-        self.executions: Counter[str] = Counter()
-        self.limits = Limits(shape.steps, shape.visits)
-        self.position = Position(-1, self.schema.initial({})[0])
-
-    def restored(self) -> Position:
-        """Take the run up from its JSON, with the plan made anew."""
-        self.plan = Plan(self.graph.definition, self.schema)
-        spec = json.loads(json.dumps(self.plan.definition.spec(self.schema.spec())))
-        return restore(self.plan, self.stored.records(spec))
-
-    def go(self, *, commits: int | None = None, crash_after: int | None = None) -> Outcome | None:
-        """Advance the run; None when it crashed after so many stored effects."""
-        steps, answer, waiting = (
-            advance(self.plan, self.position, self.limits, commits=commits),
-            None,
-            [],
-        )
-        left = crash_after
-        try:
-            while True:
-                effect = steps.send(answer)
-                answer = None
-                if isinstance(effect, Start | Wait):
-                    if isinstance(effect, Start):
-                        assert not waiting, "started again while tasks were open"
-                        waiting = list(effect.tasks)
-                        if self.order is not None:
-                            self.order.shuffle(waiting)
-                    answer = self.execute(waiting.pop())
-                    continue
-                if left == 0:
-                    steps.close()
-                    return None
-                left = None if left is None else left - 1
-                self.store(effect)
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-            return outcome
-
-    def execute(self, task: Any) -> Ended:
-        """Run a body once."""
-        name = task.node.name
-        self.bodies[task.step, task.key] += 1
-        self.executions[name] += 1
-        if (name, self.executions[name]) in self.fails:
-            return Ended(task, None, RuntimeError(f"{name} fails"), "", 0.0)
-        return Ended(task, task.node.fn(task.view), None, "", 0.0)
-
-    def store(self, effect: Any) -> None:
-        """Store what an effect says, as JSON."""
-        stored = self.stored
-        if isinstance(effect, Commit):
-            assert effect.step.step == len(stored.steps), "a gap, or a number used twice"
-            stored.steps.append(written(effect.step))
-            stored.kept.clear()
-            stored.ending = effect.ending
-            if effect.snapshot is not None:
-                stored.snapshots.append(written(effect.snapshot))
-        elif isinstance(effect, Keep):
-            assert effect.step == len(stored.steps)
-            assert effect.task.ix not in stored.kept, "kept twice"
-            stored.kept[effect.task.ix] = written(effect.task)
-        elif isinstance(effect, Fail):
-            stored.attempts.append(written(effect.attempt))
-        else:
-            assert isinstance(effect, Finish)
-            stored.ending = effect.ending
-
-    def to_the_end(self, *, stops: bool = False) -> Bench:
-        """Advance until it is done or at a limit; with stops, restored at every commit."""
-        while True:
-            outcome = self.go(commits=1 if stops else None)
-            assert outcome is not None
-            if outcome.ending is not None and outcome.ending.status != "failed":
-                return self
-            self.position = self.restored()
-
-    @property
-    def steps(self) -> list[dict[str, Any]]:
-        """The committed steps as plain data, without what may differ: attempts."""
-        steps = [json.loads(text) for text in self.stored.steps]
-        for step in steps:
-            for task in step["tasks"]:
-                del task["attempts"]
-        return steps
-
-    @property
-    def reason(self) -> str:
-        """How it ended: "done", or the limit."""
-        assert self.stored.ending is not None
-        return self.stored.ending.reason or self.stored.ending.status
+    limits = draw(st.sampled_from([{"steps": 20, "visits": 5}] * 3 + [{"steps": 4, "visits": 2}]))
+    graph = draw(graphs(most, 1 if inner else 2, saved=False, inner=inner))
+    given = {"nums": draw(st.lists(few, max_size=3)), **draw(fields)}
+    return {"name": "random", **graph, "limits": limits, "input": given}
 
 
-def facts(step: dict[str, Any]) -> dict[str, Any]:
-    """Say of a stored step what the oracle says of it."""
-    arrows = [(a["source"], a["target"], a["kind"]) for a in step["arrows"]]
+@st.composite
+def graphs(draw: st.DrawFn, most: int, depth: int, *, saved: bool, inner: bool = False) -> Graph:
+    """Draw a graph.
+
+    Args:
+        draw: Draws.
+        most: How many nodes it has at most.
+        depth: How deep subgraphs may be nested.
+        saved: A node above has a fallback: what fails here fails always.
+        inner: It is a subgraph; several may run side by side, so nothing may fail once for all.
+    """
+    names = list(NAMES[: draw(st.integers(1, most))])
+    kinds = {name: draw(st.sampled_from(KINDS)) for name in names}
+    if depth == 0:
+        kinds = {name: "plain" if kind == "graph" else kind for name, kind in kinds.items()}
+    sendable = [name for name in names if kinds[name] != "gate"]
+    nodes = [draw(node(name, kinds[name], names, sendable, depth, saved)) for name in names]
+    routed = draw(st.lists(st.sampled_from(["START", *names]), max_size=ROUTERS))
+    routers = [draw(router(source, names, sendable, inner)) for source in routed]
+    return {"state": STATE, "nodes": nodes, "edges": draw(edges(names)), "routers": routers}
+
+
+@st.composite
+def edges(draw: st.DrawFn, names: Names) -> list[list[Any]]:
+    """Draw edges: most nodes can be reached from those before them, and some from anywhere."""
+    found = [["START", draw(st.sampled_from(names))]]
+    for i, name in enumerate(names):
+        before = st.sampled_from(["START", *names[:i]])
+        several = st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)
+        found += [[source, name] for source in draw(st.lists(before, max_size=2))]
+        if draw(seldom):
+            found.append([draw(several), name])
+    anywhere = st.tuples(st.sampled_from(["START", *names]), st.sampled_from([*names, "END"]))
+    found += map(list, draw(st.lists(anywhere, max_size=3)))
+    return [edge for i, edge in enumerate(found) if edge not in found[:i]]
+
+
+@st.composite
+def node(  # noqa: PLR0917 - what a node is drawn from
+    draw: st.DrawFn, name: str, kind: str, names: Names, sendable: Names, depth: int, saved: bool
+) -> Graph:
+    """Draw a node of a kind; gates are not sent, as no rule says how their tries then count."""
+    made: Graph = {"name": name}
+    if kind == "gate":
+        return {**made, "gate": draw(gates(names))}
+    if draw(seldom):
+        made["defer"] = True
+    if kind == "question":
+        return {**made, "question": {"into": "out"}}
+    if draw(seldom):
+        made["fallback"], saved = draw(st.sampled_from(sendable)), True
+    fails = st.sampled_from([0, ALWAYS] if saved else [0, 0, 1, 2])
+    if kind == "map":
+        failing = draw(st.dictionaries(st.sampled_from("012"), fails, max_size=2))
+        return {**made, "map": {"over": "nums", "into": "out", "times": 10, "fails": failing}}
+    if kind == "graph":
+        child = draw(graphs(4, depth - 1, saved=saved, inner=True))
+        child["limits"] = {"steps": draw(st.integers(2, 8)), "visits": draw(st.integers(1, 3))}
+        given = draw(st.sampled_from([{}, {"v": "v", "nums": "nums"}, {"n": "n", "v": "n"}]))
+        back = draw(st.sampled_from([{}, {"out": "out", "n": "n"}, {"out": "nums"}]))
+        return {**made, "graph": child, "input": given, "output": back}
+    made["update"] = draw(updates)
+    if "fallback" in made or draw(seldom):
+        made["flaky"] = draw(st.lists(fails, min_size=1, max_size=3))
+    if kind == "goto":
+        made["goto"] = draw(answers(names, sendable))
+    return made
+
+
+@st.composite
+def gates(draw: st.DrawFn, names: Names) -> Graph:
+    """Draw what a gate checks, and where it leads."""
+    place, bounded = st.sampled_from([*names, "END"]), draw(st.booleans())
     return {
-        "step": step["step"],
-        "tasks": [task["key"] for task in step["tasks"]],
-        "decisions": [(d["source"], d["kind"], tuple(d["chosen"])) for d in step["decisions"]],
-        "arrows": sorted(arrows),
-        "fired": {join: set(of) for join, of in step["fired"].items()},
-        "held": {join: dict(of) for join, of in step["held"].items()},
-        "ready": step["ready"],
+        "modulo": draw(st.integers(1, 4)),
+        "good": sorted(draw(st.sets(few, max_size=2))),
+        "passed": draw(place),
+        "failed": draw(place),
+        "otherwise": draw(place) if bounded else None,
+        "tries": draw(st.integers(1, 3)) if bounded else None,
+        "feedback": draw(st.booleans()),
     }
+
+
+@st.composite
+def router(draw: st.DrawFn, source: str, names: Names, sendable: Names, inner: bool) -> Graph:
+    """Draw a router; seldom one that raises once."""
+    made = {"source": source, **draw(answers(names, sendable))}
+    if draw(st.integers(0, 7)) == 0:
+        cases = {key: draw(st.sampled_from(made["targets"])) for key in ("None", "0", "2", "7")}
+        field = draw(st.sampled_from(["v", "n"]))
+        return {**made, "read": field, "cases": cases, "otherwise": made["targets"][-1]}
+    if not inner and source != "START" and draw(st.integers(0, 9)) == 0:
+        made["answers"][0] = {"raise_once": "boom", "then": made["answers"][0]}
+    return made
+
+
+@st.composite
+def answers(draw: st.DrawFn, names: Names, sendable: Names) -> Graph:
+    """Draw declared targets and answers: a node, END, Sends, several, none."""
+    places = [*names, "END"]
+    targets = draw(st.lists(st.sampled_from(places), min_size=1, max_size=3, unique=True))
+    one = st.sampled_from(targets)
+    sent = [name for name in targets if name in sendable]
+    if sent:
+        sends = st.fixed_dictionaries({"send": st.sampled_from(sent), "input": fields})
+        one = st.one_of(one, one, sends)
+    given = st.one_of(one, st.lists(one, max_size=3))
+    return {"targets": targets, "answers": draw(st.lists(given, min_size=1, max_size=3))}

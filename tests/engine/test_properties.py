@@ -1,202 +1,222 @@
-"""The execution rules on random graphs: by an oracle, and under disorder, stops and crashes."""
+"""The execution rules on random graphs: what the oracle says is seen, under any disorder."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections import defaultdict
-from itertools import pairwise
+from collections.abc import Mapping
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import networkx as nx
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.oracle import START, Form, Node, Shape, simulate
-from tests.engine.shapes import Bench, facts, shapes
+from graphflow.checkpoint.memory import MemoryCheckpointer
+from graphflow.history import counters_at
+from graphflow.run import Run
+from tests.engine.cases import assert_seen
+from tests.engine.journeys import Crash, Crashing, asking, finish, stored_bodies
+from tests.engine.moves import LARGE, answer_to, ended, scripted, without_failures
+from tests.engine.shapes import STATE, cases, many
+from tests.engine.vectors import Player, Way, facts, reopening
 
-EXAMPLES = int(os.environ.get("GRAPHFLOW_EXAMPLES", "0"))
-"""Per property; for a long search `GRAPHFLOW_EXAMPLES=4000 pytest tests/engine`."""
-
-many = settings(
-    max_examples=EXAMPLES or 60,
-    derandomize=not EXAMPLES,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 randoms = st.integers(0, 2**32).map(Random)
+Data = Mapping[str, Any]
 
 
-@many
-@given(shapes())
-def test_the_engine_takes_the_path_of_the_rules(shape: Shape) -> None:
-    """Each step agrees with the oracle: tasks, decisions, arrows, firings, held, ready (S1-S12)."""
-    expected, ending, log = simulate(shape)
-    bench = Bench(shape).to_the_end()
-
-    for step, rule in zip(bench.steps, expected, strict=True):
-        assert facts(step) == rule
-    assert bench.reason == ending
-    assert bench.position.values["log"] == log
+@many(250)
+@given(cases(), randoms)
+def test_the_engine_does_what_the_oracle_says(case: Data, random: Random) -> None:
+    """Runs, resumes, answers, forks, limits: all that the rules say, and nothing else (S1-S20)."""
+    play(scripted(case, random), in_memory(case))
 
 
-@many
-@given(shapes(), randoms)
-def test_the_order_of_completion_and_of_edges_changes_nothing(shape: Shape, random: Random) -> None:
+@many(120)
+@given(cases(), randoms)
+def test_the_order_of_completion_and_of_edges_changes_nothing(case: Data, random: Random) -> None:
     """Same records and state whatever ends first and whatever edge was added first (S2)."""
-    plain = Bench(shape).to_the_end()
-    mixed = Bench(shape, random, shuffled_edges=True).to_the_end()
+    script = scripted(case, random)
 
-    assert mixed.steps == plain.steps
-    assert mixed.reason == plain.reason
-    assert mixed.position.values == plain.position.values
+    assert play(script, in_memory(case, disorderly(random))) == play(script, in_memory(case))
 
 
 def test_an_edge_and_a_list_edge_between_two_nodes_are_recorded_in_one_order() -> None:
     """Both arrows of one pair of nodes come in the same order, whichever was added first (S2)."""
-    nodes = (Node("a"), Node("b"))
-    one = Shape(nodes, ((START, "a"), ("a", "b"), (("a",), "b")), ())
-    other = Shape(nodes, ((START, "a"), (("a",), "b"), ("a", "b")), ())
+    case = {"name": "two", "state": {}, "nodes": [{"name": "a"}, {"name": "b"}], "routers": []}
+    edges = [["START", "a"], ["a", "b"], [["a"], "b"]]
 
-    assert Bench(one).to_the_end().steps == Bench(other).to_the_end().steps
+    one = in_memory({**case, "edges": edges}).act({"do": "run"})
+    other = in_memory({**case, "edges": edges[::-1]}).act({"do": "run"})
 
-
-@many
-@given(shapes(), randoms)
-def test_a_stop_after_every_commit_changes_nothing(shape: Shape, random: Random) -> None:
-    """Restored from JSON at each commit: the same records, state and snapshots (S17)."""
-    plain = Bench(shape).to_the_end()
-    stopped = Bench(shape, random).to_the_end(stops=True)
-
-    assert stopped.steps == plain.steps
-    assert stopped.reason == plain.reason
-    assert stopped.position.values == plain.position.values
-    assert stopped.stored.snapshots == plain.stored.snapshots
+    assert one == other
+    assert [kind for _, _, kind in one["steps"][1]["arrows"]] == ["edge", "join"]
 
 
-@many
-@given(shapes(), randoms)
-def test_a_crash_inside_a_step_runs_no_stored_body_again(shape: Shape, random: Random) -> None:
-    """Dropped after some stored effects, again and again: same path; what was kept stays (S17)."""
-    plain = Bench(shape).to_the_end()
-    crashed = Bench(shape, random)
-
-    while crashed.go(crash_after=random.randrange(4)) is None:
-        if not crashed.stored.steps:
-            crashed = Bench(shape, random)
-            continue
-        kept = {read["key"] for read in kept_of(crashed)}
-        before, step = crashed.bodies.copy(), len(crashed.stored.steps)
-        crashed.position = crashed.restored()
-        outcome = crashed.go(commits=1, crash_after=random.randrange(4))
-        assert all(crashed.bodies[step, key] == before[step, key] for key in kept)
-        if outcome is not None and outcome.ending is not None:
-            break
-        crashed.position = crashed.restored()
-
-    assert crashed.steps == plain.steps
-    assert crashed.reason == plain.reason
+@many(60)
+@given(cases(), randoms)
+def test_a_stop_after_every_commit_changes_nothing(case: Data, random: Random) -> None:
+    """Taken up from what is stored at each commit: the same path, state and records (S17)."""
+    play(scripted(case, random), in_memory(case, Way(small_steps=True)))
 
 
-@many
-@given(shapes(), randoms)
-def test_failures_that_are_resumed_change_nothing(shape: Shape, random: Random) -> None:
-    """Bodies that fail a few times, resumed each time: the path is that without failures (S15)."""
-    fails = frozenset((n.name, random.randint(1, 4)) for n in shape.nodes for _ in range(2))
-    plain = Bench(shape).to_the_end()
-    failing = Bench(shape, random, fails=fails).to_the_end()
-
-    assert failing.steps == plain.steps
-    assert failing.reason == plain.reason
-    for (number, key), count in failing.bodies.items():
-        failed = [a for a in attempts_of(failing) if (a["step"], a["key"]) == (number, key)]
-        assert count <= len(failed) + 1, f"{key} of step {number} ran again after it was complete"
+@many(12)
+@given(cases(), randoms)
+def test_a_stop_after_every_commit_changes_nothing_in_a_file(case: Data, random: Random) -> None:
+    """The same from a file that is closed and opened again at each commit (S17)."""
+    with TemporaryDirectory() as folder, reopening(Path(folder)) as store:
+        play(scripted(case, random), Player(case, store, Way(small_steps=True)))
 
 
-@many
-@given(shapes())
-def test_no_arrival_is_lost_and_joins_run_once_per_round(shape: Shape) -> None:
-    """Each arrival is used by one firing; a join fires once per round (section 2, 1 to 3)."""
-    bench, form = Bench(shape).to_the_end(), Form(shape)
-    steps = [facts(step) for step in bench.steps]
+@many(120)
+@given(cases(), randoms)
+def test_a_crash_inside_a_step_runs_no_stored_body_again(case: Data, random: Random) -> None:
+    """Dead after some verbs, again and again: the path without crashes; stored bodies rest."""
+    store = MemoryCheckpointer()
 
-    fired_at = firings(form, steps)
-    if bench.reason == "done":
-        assert not steps[-1]["held"]
-    for join, times in fired_at.items():
-        if not any(join in part for part in cycles(form)):
-            assert len(times) == 1, f"{join} is in no loop and ran {len(times)} times"
-        for first, second in pairwise(times):
-            assert_new_round(form, steps, join, first, second)
+    crash_and_compare(case, random, lambda: store)
 
 
-def firings(form: Form, steps: list[dict]) -> dict[str, list[int]]:
-    """List the steps at which each join fired, and see that each arrival is used or held."""
-    held: dict[str, dict[str, int]] = {}
-    fired_at: dict[str, list[int]] = defaultdict(list)
-    for step in steps:
-        arrived = {j: dict(of) for j, of in held.items()}
-        for source, target, _ in step["arrows"]:
-            if target in form.joins:
-                arrived.setdefault(target, {}).setdefault(source, step["step"])
-        after = {**{j: set(of) for j, of in step["held"].items()}, **step["fired"]}
-        assert after == {j: set(of) for j, of in arrived.items()}
-        assert not step["held"].keys() & step["fired"].keys()
-        assert step["ready"] or not step["held"], "nothing ready, something held"
-        held = step["held"]
-        for join in step["fired"]:
-            fired_at[join].append(step["step"])
-    return fired_at
+@many(12)
+@given(cases(), randoms)
+def test_a_crash_inside_a_step_of_a_run_in_a_file(case: Data, random: Random) -> None:
+    """The same from a file that is opened again after each crash (S17)."""
+    with TemporaryDirectory() as folder, reopening(Path(folder)) as store:
+        crash_and_compare(case, random, store)
 
 
-def cycles(form: Form) -> list[set[str]]:
-    """List the sets of nodes that lie on a cycle."""
-    parts = nx.strongly_connected_components(form.arrows)
-    return [p for p in parts if len(p) > 1 or any(form.arrows.has_edge(n, n) for n in p)]
+@many(120)
+@given(cases(), randoms)
+def test_failures_resumed_and_answers_in_any_order_change_nothing(
+    case: Data, random: Random
+) -> None:
+    """The path is that of the same graph without failures, its questions answered in order."""
+    player = in_memory(case, disorderly(random) if random.random() < 0.5 else Way())
+
+    run = finish(player, random)
+
+    assert_ended(case, run)
 
 
-def assert_new_round(form: Form, steps: list[dict], join: str, first: int, second: int) -> None:
-    """Follow each chain of causes of the second firing back: it meets a new run of j or a head."""
-    heads = {join} | {h for h, loop in form.loops.items() if join in loop}
-    todo = [
-        (source, step["step"])
-        for step in steps[first + 1 : second + 1]
-        for source, target, _ in step["arrows"]
-        if target == join
-    ]
-    seen = set(todo)
-    while todo:
-        node, number = todo.pop()
-        if number > first and node in heads:
-            continue
-        assert number > first, f"{join} fired at {first} and {second} in one round, by {node}"
-        assert node != START
-        causes = causes_of(form, steps, node, number)
-        todo += [cause for cause in causes if cause not in seen]
-        seen |= causes
+@many(80)
+@given(cases(), randoms)
+def test_a_fork_without_changes_repeats_the_path(case: Data, random: Random) -> None:
+    """From any step: the same steps, state and counters, bodies of steps before rest (S18)."""
+    player = in_memory(case)
+    first = finish(player, random)
+    known, step = len(player.bodies.ran), random.randrange(len(first.steps))
+
+    player.fork(step, None, {})
+    fork = finish(player, random)
+
+    both_ended = not list(asking(first.records)) and not list(asking(fork.records))
+    assert_same_path(facts(fork.records), facts(first.records), is_whole=both_ended)
+    assert all(ran.run_id.startswith(fork.run_id) for ran in player.bodies.ran[known:])
+    assert all(ran.step > step for ran in player.bodies.ran[known:] if ran.run_id == fork.run_id)
+    for number in range(step, min(len(fork.steps), len(first.steps))):
+        assert counters_at(fork.records, number) == counters_at(first.records, number)
+    if both_ended:
+        assert (fork.status, fork.values) == (first.status, first.values)
 
 
-def causes_of(form: Form, steps: list[dict], node: str, number: int) -> set[tuple[str, int]]:
-    """List the tasks whose arrows made a node run in a step."""
-    since = number - 1
-    if node in form.joins:
-        while since > 0 and node in steps[since - 1]["held"]:
-            since -= 1
+@many(80)
+@given(cases(inner=True), randoms)
+def test_a_graph_as_a_child_takes_the_same_path(case: Data, random: Random) -> None:
+    """Alone, as a child beside a sibling, sent twice; with failures, answers, limits (S19)."""
+    alone = finish(in_memory(case), random, limits=LARGE)
+    parent = as_child(case, is_sent=random.random() < 0.5)
+
+    run = finish(in_memory(parent), random, limits=LARGE, answer=answer_inside)
+
+    assert run.records.children
+    both_ended = not list(asking(run.records)) and not list(asking(alone.records))
+    for child in run.children.values():
+        assert_same_path(facts(child.records), facts(alone.records), is_whole=both_ended)
+        if both_ended:
+            assert (child.status, child.values) == (alone.status, alone.values)
+
+
+def play(script: Data, player: Player) -> list[dict[str, Any]]:
+    """Play a case, compare each action with what the oracle expects, and give all that is seen."""
+    seen = []
+    for action in script["actions"]:
+        seen.append(player.act(action))
+        assert_seen(script, action, seen[-1])
+    return seen
+
+
+def in_memory(case: Data, way: Way | None = None) -> Player:
+    """Play a case in memory."""
+    store = MemoryCheckpointer()
+    return Player(case, lambda: store, way)
+
+
+def disorderly(random: Random) -> Way:
+    """Draw a way in which bodies end in any order, and edges are added in any order."""
+    seeds = random.getrandbits(20), random.getrandbits(20)
+    return Way(True, random.random() < 0.7, disorder=seeds[0], edges=seeds[1])
+
+
+def crash_and_compare(case: Data, random: Random, store: Any) -> None:
+    """Crash a run after some verbs, again and again, and see that nothing is lost or done twice."""
+    crashing: list[Any] = [None]
+    player = Player(
+        case, lambda: crashing[0], disorderly(random) if random.random() < 0.5 else Way()
+    )
+    rests: list[tuple[int, frozenset[Any]]] = []
+    for _ in range(random.randint(1, 8)):
+        crashing[0] = Crashing(store(), random.randrange(1, 9))
+        try:
+            finish(player, random)
+        except Crash:
+            records = Crashing(store(), 0).stored(player.run_id)
+            done = frozenset(stored_bodies(records)) if records else frozenset()
+            rests.append((len(player.bodies.ran), done))
+    crashing[0] = store()
+    run = finish(player, random)
+
+    for place, done in rests:
+        again = done.intersection(player.bodies.ran[place:])
+        assert not again, f"stored, and run again: {again}"
+    assert_ended(case, run)
+
+
+def assert_ended(case: Data, run: Run[Any]) -> None:
+    """Compare a run's path with that of the graph without failures, by the oracle."""
+    oracle = ended(without_failures(case))
+    expected = [step.facts for step in oracle.sim.steps]
+    both_ended = not oracle.asking() and not list(asking(run.records))
+    assert_same_path(facts(run.records), expected, is_whole=both_ended)
+    if both_ended:
+        assert (run.status, run.values) == (oracle.sim.status, oracle.sim.now.state)
+
+
+def assert_same_path(found: list[Any], expected: list[Any], *, is_whole: bool) -> None:
+    """Compare two paths; one that has asked too much has ended early."""
+    assert not is_whole or len(found) == len(expected)
+    for one, other in zip(found, expected, strict=False):
+        assert {**one, "arrows": sorted(one["arrows"])} == {
+            **other,
+            "arrows": sorted(map(list, other["arrows"])),
+        }
+
+
+def as_child(case: Data, *, is_sent: bool) -> dict[str, Any]:
+    """Make a case whose graph is a child: beside a sibling, or sent twice."""
+    given = case["input"]
+    sub = {"name": "sub", "graph": case, "input": {name: name for name in given}, "output": {}}
+    sends = [{"send": "sub", "input": given}, {"send": "sub", "input": given}]
+    routers = [{"source": "START", "targets": ["sub"], "answers": [sends]}] if is_sent else []
+    first = [["START", "b"]] if is_sent else [["START", "sub"], ["START", "b"]]
     return {
-        (source, step["step"])
-        for step in steps[since:number]
-        for source, target, _ in step["arrows"]
-        if target == node
+        "name": "parent",
+        "state": STATE,
+        "nodes": [sub, {"name": "b", "flaky": [1]}, {"name": "j"}],
+        "edges": [*first, [["sub", "b"], "j"]],
+        "routers": routers,
+        "input": given,
     }
 
 
-def kept_of(bench: Bench) -> list[dict]:
-    """Read the kept tasks."""
-    return [json.loads(text) for text in bench.stored.kept.values()]
-
-
-def attempts_of(bench: Bench) -> list[dict]:
-    """Read the failed executions."""
-    return [json.loads(text) for text in bench.stored.attempts]
+def answer_inside(key: str, step: int) -> list[str]:
+    """Answer a question of a child as if the child were alone."""
+    return answer_to(key.partition("/")[2], step)

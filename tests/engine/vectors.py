@@ -1,237 +1,244 @@
-"""Turns a case of the golden semantics vectors into a graph, and acts on it."""
+"""Plays the actions of a case on a real run, through the public API, and says what is seen."""
 
 from __future__ import annotations
 
-import operator
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
 
-from pydantic import Field, JsonValue, create_model
-
-from graphflow import END, START, Command, Limits, StateGraph, add, append
+from graphflow import Limits
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import RunFailedError
 from graphflow.flow import Flow
+from graphflow.records import RunRecords, Sent, StepRecord
 from graphflow.run import Run
+from tests.engine.loader import Bodies, answer_of, load, named, shown
 
-__all__ = ["Case", "unsupported"]
+__all__ = ["Player", "Way", "facts", "reopening"]
 
-NAMES = {"START": START, "END": END}
-BACK = {v: k for k, v in NAMES.items()}
-LATER = ("question", "map", "graph", "fallback")  # features of later stages
-TYPES: dict[str, Any] = {
-    "append": (Annotated[list[JsonValue], append], Field(default_factory=list)),
-    "add": (Annotated[int, add], 0),
-    "last": (JsonValue, None),
-}
+Data = Mapping[str, Any]
+BIG = 10**6
 
 
-def unsupported(case: Mapping[str, Any]) -> str:
-    """Name the first feature of a later stage that a case uses; empty when there is none."""
-    for node in case["nodes"]:
-        for key in LATER:
-            if key in node:
-                return key
-    if "'send'" in str(case):
-        return "send"
-    return next((a["do"] for a in case["actions"] if a["do"] in {"fork", "answer"}), "")
+@dataclass(frozen=True)
+class Way:
+    """One way to play a case; the path must be the same in all of them."""
+
+    is_async: bool = False
+    """Bodies are async functions."""
+    awaits: bool = False
+    """`arun` and its kin are awaited, instead of `run`."""
+    small_steps: bool = False
+    """Stopped after each commit, and taken up from what is stored."""
+    disorder: int | None = None
+    """A seed: async bodies end in any order."""
+    edges: int | None = None
+    """A seed: the edges are added in any order."""
 
 
-class Case:
-    """One case: a graph whose nodes write their names, and what is done to one run of it.
+class Player:
+    """Plays one case.
 
     Args:
-        case: The case as data.
-        store: Makes the checkpointer anew; called before each action, so that nothing may live
-            in memory. It must give the same records each time.
-        one_step_at_a_time: Stop and reopen after every commit.
-        run: How a node body is called: ``"sync"`` or ``"async"``.
+        case: The case.
+        store: Gives the checkpointer; asked again before each action and each small step: what it
+            then gives anew proves that nothing of a run lives in memory.
+        way: How it is played.
     """
 
-    def __init__(
-        self,
-        case: Mapping[str, Any],
-        store: Callable[[], Any],
-        *,
-        one_step_at_a_time: bool = False,
-        run: str = "sync",
-    ) -> None:
-        self.case, self.store, self.bodies, self.small = case, store, run, one_step_at_a_time
-        self.executions: Counter[str] = Counter()
-        self.executed: list[str] = []
-        self.raised: set[str] = set()
-        self.run_id = "vector"
-        self.seen_steps = 0
-
-    def graph(self) -> StateGraph[Any]:
-        """Build the graph anew."""
-        fields = {name: TYPES[kind] for name, kind in self.case["state"].items()}
-        state = create_model("State", **{**fields, "log": TYPES["append"]})
-        graph: StateGraph[Any] = StateGraph(state, name=self.case["name"])
-        for node in self.case["nodes"]:
-            targets = [named(t) for t in node.get("goto", {}).get("targets", ())]
-            body = self.body(node)
-            graph.add_node(node["name"], body, defer=node.get("defer", False), targets=targets)
-        for source, target in self.case["edges"]:
-            joined = isinstance(source, list)
-            sources = [named(s) for s in source] if joined else named(source)
-            graph.add_edge(sources, named(target))
-        seen: Counter[str] = Counter()
-        for i, router in enumerate(self.case["routers"]):
-            source, targets = router["source"], [named(t) for t in router["targets"]]
-            name = f"r0:{seen[source]}".removesuffix(":0")
-            seen[source] += 1
-            graph.add_conditional_edges(named(source), self.router(i, router), targets, name=name)
-        return graph
+    def __init__(self, case: Data, store: Callable[[], Any], way: Way | None = None) -> None:
+        self.case, self.store, self.way = case, store, way or Way()
+        disorder = None if self.way.disorder is None else Random(self.way.disorder)
+        # Who counts the executions of two tasks of one node side by side counts them in order.
+        counted = "outcomes" in str(case["nodes"]) and "'send'" in str(case)
+        is_async = self.way.is_async or counted
+        self.bodies = Bodies(is_async=is_async, disorder=None if counted else disorder)
+        self.run_id, self.known = "vector", 0
+        self._flow: Flow[Any] | None = None
 
     def flow(self) -> Flow[Any]:
-        """Make the graph ready to run; unchecked, since some cases have dead ends on purpose."""
-        return Flow(self.graph().definition, self.store(), limits=self.limits(self.case), llm=None)
+        """Make the graph ready to run, anew for each new store.
 
-    def limits(self, data: Mapping[str, Any]) -> Limits:
-        """Read limits, with the defaults."""
-        return Limits(**data.get("limits", {}))
+        It is not checked, as some cases have dead ends on purpose.
+        """
+        store = self.store()
+        if self._flow is None or self._flow.store is not store:
+            order = None if self.way.edges is None else Random(self.way.edges)
+            definition = load(self.case, self.bodies, order).definition
+            self._flow = Flow(definition, store, limits=limits_of(self.case), llm=None)
+        return self._flow
 
-    def act(self, action: Mapping[str, Any]) -> Run[Any]:
-        """Do one action, and give the run as it is then."""
-        self.executed = []
-        if self.small and not action.get("max_steps"):
-            self.act_in_small_steps(action)
-        elif action["do"] == "run":
-            self.begin(action)
+    def act(self, action: Data) -> dict[str, Any]:
+        """Do one action; give what is to be compared with its `expect`."""
+        since, begun = self.known, len(self.bodies.ran)
+        if action["do"] == "run":
+            self.begin(action.get("max_steps", BIG))
+        elif action["do"] == "resume":
+            self.resume(action)
+        elif action["do"] == "answer":
+            self.answer(action["node"], action["value"])
         else:
-            limits = self.limits(action) if "limits" in action else None
-            attempt(lambda: self.flow().resume(self.run_id, limits=limits))
-        return self.flow().get(self.run_id)
+            since = action["step"]
+            self.fork(since, action.get("update"), action.get("choose") or {})
+        run = self.flow().get(self.run_id)
+        self.known = len(run.steps)
+        executed = sorted(ran.path for ran in self.bodies.ran[begun:])
+        return seen(run, since, executed)
 
-    def begin(self, action: Mapping[str, Any]) -> None:
-        """Begin the run."""
+    def begin(self, most: int) -> None:
+        """Begin the run, and go on until so many steps are committed."""
         given = self.case.get("input", {})
-        if not action.get("max_steps"):
-            attempt(lambda: self.flow().run(given, run_id=self.run_id))
+        if most == BIG and not self.way.small_steps:
+            self.attempt("run", given, run_id=self.run_id)
             return
         self.flow().start(given, run_id=self.run_id)
-        if action["max_steps"] > 1:
-            self.flow().advance(self.run_id, steps=action["max_steps"] - 1)
+        self.go_on(most - 1)
 
-    def act_in_small_steps(self, action: Mapping[str, Any]) -> None:
-        """Stop after each commit, and take the run up again from what is stored."""
-        if action["do"] == "run":
-            self.flow().start(self.case.get("input", {}), run_id=self.run_id)
-        elif "limits" in action:
-            attempt(lambda: self.flow().resume(self.run_id, limits=self.limits(action)))
+    def resume(self, action: Data) -> None:
+        """Go on with the run."""
+        limits = limits_of(action) if "limits" in action else None
+        most = action.get("max_steps", BIG)
+        if limits is not None or (most == BIG and not self.way.small_steps):
+            self.attempt("resume", self.run_id, limits=limits)
+        else:
+            self.go_on(most - self.known)
+
+    def answer(self, key: str, value: Any) -> None:
+        """Answer a question; then failed siblings, and children at their limit, are left alone."""
+        if not self.way.small_steps:
+            self.attempt("answer", self.run_id, value, key=key)
             return
-        while True:
-            attempt(lambda: self.flow().advance(self.run_id, steps=1))
-            if self.flow().get(self.run_id).status != "running":
+        flow = self.flow()
+        if {"failed", "limit"} & set(flow.get(self.run_id).open.values()):
+            self.attempt("answer", self.run_id, value, key=key)
+        else:
+            flow.answer(self.run_id, value, key=key, resume=False)
+            self.go_on(BIG)
+
+    def fork(self, step: int, update: Data | None, choose: Data) -> None:
+        """Fork the run; all that follows is done to the fork."""
+        choices = {router_name(label): answer_of(answer) for label, answer in choose.items()}
+        run = self.attempt("fork", self.run_id, step, update=update, choose=choices)
+        self.run_id = run.run_id
+
+    def go_on(self, commits: int) -> None:
+        """Commit so many steps more."""
+        size = 1 if self.way.small_steps else commits
+        while commits > 0:
+            try:
+                run = self.flow().advance(self.run_id, steps=size)
+            except RunFailedError:
+                return
+            commits -= size
+            if run.status != "running":
                 return
 
-    def body(self, node: Mapping[str, Any]) -> Callable[..., Any]:
-        """Make a node's body."""
-        name = node["name"]
-
-        def act(state: Any) -> Any:
-            self.executed.append(name)
-            script = node.get("outcomes", [])
-            place, self.executions[name] = self.executions[name], self.executions[name] + 1
-            if place < len(script) and script[place] == "fail":
-                raise RuntimeError(f"{name} fails as scripted")
-            update: dict[str, Any] = {"log": [name]}
-            for op, field, value in node.get("update", ()):
-                given = getattr(state, value[1:]) if str(value).startswith("$") else value
-                if op == "append":
-                    update.setdefault(field, []).append(given)
-                else:
-                    update[field] = (
-                        operator.add(update.get(field, 0), given) if op == "add" else given
-                    )
-            if "goto" not in node:
-                return update
-            answer = pick(node["goto"]["answers"], state.log.count(name))
-            return Command(update=update, goto=named(answer))
-
-        async def act_async(state: Any) -> Any:
-            return act(state)
-
-        return act_async if self.bodies == "async" else act
-
-    def router(self, place: int, router: Mapping[str, Any]) -> Callable[[Any], Any]:
-        """Make a router: it looks up its answer by what the state says."""
-
-        def choose(state: Any) -> Any:
-            if "read" in router:
-                answer = router["cases"].get(
-                    str(getattr(state, router["read"])), router["otherwise"]
-                )
-            else:
-                count = state.log.count(router["source"])
-                answer = pick(router["answers"], max(count, 1) - 1)
-            if isinstance(answer, dict) and "raise_once" in answer:
-                if f"r{place}" not in self.raised:
-                    self.raised.add(f"r{place}")
-                    raise RuntimeError(answer["raise_once"])
-                answer = answer["then"]
-            return [named(a) for a in answer] if isinstance(answer, list) else named(answer)
-
-        return choose
-
-    def seen(self, run: Run[Any]) -> dict[str, Any]:
-        """Say what is to be compared with a case's `expect`."""
-        reason = run.reason or None
-        steps = [seen_step(step) for step in run.steps[self.seen_steps :]]
-        self.seen_steps = len(run.steps)
-        seen = {
-            "status": run.status,
-            "reason": reason,
-            "executed": sorted(self.executed),
-            "state": run.values,
-            "steps": steps,
-        }
-        failed = {a.key: "failed" for a in run.attempts if a.step == len(run.steps)}
-        kept = {task.key: "done" for task in run.records.kept}
-        return {**seen, "open": {**failed, **kept}} if failed or kept else seen
+    def attempt(self, verb: str, *args: Any, **options: Any) -> Run[Any]:
+        """Call a verb of the flow; that the run fails is for the records to say."""
+        flow = self.flow()
+        try:
+            if self.way.awaits:
+                return asyncio.run(getattr(flow, f"a{verb}")(*args, **options))
+            return getattr(flow, verb)(*args, **options)
+        except RunFailedError as error:
+            return error.run
 
 
-def seen_step(step: Any) -> dict[str, Any]:
-    """Say of a step what the vectors say of it."""
+def seen(run: Run[Any], since: int, executed: Sequence[str]) -> dict[str, Any]:
+    """Say how a run stands, with its steps from one on, as the vectors do."""
+    found = {
+        "status": run.status,
+        "reason": run.reason,
+        "executed": list(executed),
+        "state": run.values,
+        "steps": facts(run.records)[since:],
+    }
+    return {**found, "open": run.open} if run.open else found
+
+
+def facts(records: RunRecords) -> list[dict[str, Any]]:
+    """Say of each committed step what the vectors say of it."""
+    children: dict[int | None, list[RunRecords]] = {}
+    for child in records.children:
+        children.setdefault(child.header.parent_step, []).append(child)
+    order = {node["name"]: i for i, node in enumerate(records.spec["nodes"])}
+    return [facts_of(step, children.get(step.step, ()), order) for step in records.steps]
+
+
+def facts_of(
+    step: StepRecord, children: Sequence[RunRecords], order: Mapping[str, int]
+) -> dict[str, Any]:
+    """Say of a step what the vectors say of it; `order` is that of the nodes."""
+    items = {task.key: task.items for task in step.tasks if task.items is not None}
+    child = {of.header.parent_key: [[s.step, task_keys(s)] for s in of.steps] for of in children}
     return {
         "step": step.step,
-        "tasks": [task.key for task in step.tasks] or ["START"],
+        "tasks": task_keys(step),
         "decisions": [
-            {"by": label(d), "chosen": [shown(c) for c in d.chosen]} for d in step.decisions
+            {"by": label(d), "chosen": [target(c) for c in d.chosen]} for d in step.decisions
         ],
         "arrows": [[shown(a.source), shown(a.target), a.kind] for a in step.arrows],
         "fired": {shown(j): [shown(s) for s in sources] for j, sources in step.fired.items()},
-        "held": {j: [shown(s) for s, _ in arrived] for j, arrived in step.held.items()},
+        "held": {join: in_order(arrived, order) for join, arrived in step.held.items()},
         "next": list(step.ready),
+        **({"items": items} if items else {}),
+        **({"child": child} if child else {}),
     }
+
+
+def task_keys(step: StepRecord) -> list[str]:
+    """List the tasks of a step; step 0 is START's."""
+    return [task.key for task in step.tasks] or ["START"]
 
 
 def label(decision: Any) -> str:
     """Name a decision as the vectors do: a node's second router is `a:1`."""
-    if decision.kind == "goto":
-        return f"goto:{decision.source}"
-    return shown(decision.source) + decision.router.removeprefix("r0")
+    if decision.kind != "router":
+        return f"{decision.kind}:{decision.source}"
+    source = shown(decision.source)
+    return source if decision.router == "0" else f"{source}:{decision.router}"
 
 
-def attempt(act: Callable[[], Any]) -> None:
-    """Do it; that the run fails is for the records to say."""
-    try:
-        act()
-    except RunFailedError:
-        return
+def router_name(word: str) -> str:
+    """Name a router as the loader did: by its place among those of its node."""
+    source, _, place = word.partition(":")
+    return f"{named(source)}:{place or 0}"
 
 
-def pick(answers: Sequence[Any], place: int) -> Any:
-    """Give the answer at a place; the last one repeats."""
-    return answers[min(place, len(answers) - 1)]
+def target(chosen: str | Sent) -> Any:
+    """Say a target of a decision as the vectors do."""
+    if isinstance(chosen, Sent):
+        return {"send": chosen.node, "input": json.loads(chosen.input_json)}
+    return shown(chosen)
 
 
-def named(name: Any) -> Any:
-    """Turn START and END into their names."""
-    return NAMES.get(name, name) if isinstance(name, str) else name
+def in_order(arrived: Sequence[tuple[str, int]], order: Mapping[str, int]) -> list[str]:
+    """List the sources that have arrived by declaration, START first; they are stored by time."""
+    return [shown(of) for of, _ in sorted(arrived, key=lambda a: order.get(a[0], -1))]
 
 
-def shown(name: str) -> str:
-    """Turn the names of START and END into words."""
-    return BACK.get(name, name)
+def limits_of(data: Data) -> Limits:
+    """Read limits, with the defaults."""
+    return Limits(**data.get("limits", {}))
+
+
+@contextmanager
+def reopening(folder: Path) -> Iterator[Callable[[], SqliteCheckpointer]]:
+    """Give a function that closes the store it gave before, and opens the file anew."""
+    last: list[SqliteCheckpointer] = []
+
+    def opened() -> SqliteCheckpointer:
+        for store in last:
+            store.close()
+        # What the file says is as sound as with "full", which only a power cut could tell apart.
+        last[:] = [SqliteCheckpointer(folder / "runs.db", durability="normal")]
+        return last[0]
+
+    yield opened
+    for store in last:
+        store.close()

@@ -95,6 +95,50 @@ def test_a_failed_request_is_recorded_without_counts():
     assert (record.input_tokens, record.output_tokens, record.response_json) == (None, None, None)
 
 
+def test_a_chat_with_an_emit_asks_for_a_stream():
+    """Only with emit the request says so; the pieces go through, and a broken one tells them."""
+    records, pieces = [], []
+    client = ChatClient("http://nowhere.invalid/v1", model="m")
+    logic = Calls(client, records.append, (1, "a", 1), emit=pieces.append)
+    talk = logic.chat("Hi", None, {})
+    request = next(talk)
+    assert request.payload["stream"] is True
+    assert request.payload["stream_options"] == {"include_usage": True}
+    assert [request.emit(piece) for piece in ("Well", ", 'no'")] == [None, None]
+    assert pieces == ["Well", ", 'no'"]
+    with pytest.raises(ModelUnavailableError):
+        talk.throw(ModelUnavailableError("down"))
+    assert records[0].error == "ModelUnavailableError: down (after \"Well, 'no'\")"
+    assert next(logic.parse(Topic, "Which?", None, {})).emit is None
+    assert next(calls([]).chat("Hi", None, {})).emit is None
+
+
+def test_a_budget_is_asked_before_each_request_to_the_model():
+    """With the bound of the answer; the question what the server is costs nothing."""
+    asked = []
+    client = ChatClient("http://nowhere.invalid/v1", model="m")
+    logic = Calls(client, [].append, (1, "a", 1), asked.append)
+    next(logic.chat("Hi", None, {"max_tokens": 12}))
+    next(logic.parse(Topic, "Which?", None, {"max_tokens": None}))
+    assert asked == [12, 0]
+    talk = logic.choose("Which?", ["yes", "no"], None, {})
+    assert next(talk).path == "/models"
+    assert asked == [12, 0]
+    listed = {"data": [{"owned_by": "llamacpp"}]}
+    request = talk.send(Answer(json.dumps(listed), listed))
+    assert asked == [12, 0, request.payload["max_tokens"]]
+
+
+def test_a_request_that_cannot_be_written_is_not_admitted():
+    """What was admitted would never be settled."""
+    asked = []
+    client = ChatClient("http://nowhere.invalid/v1", model="m")
+    logic = Calls(client, [].append, (1, "a", 1), asked.append)
+    with pytest.raises(ValueError, match="JSON"):
+        next(logic.chat("Hi", None, {"temperature": float("nan")}))
+    assert asked == []
+
+
 def test_parse_asks_for_every_field_and_no_other():
     """A parse sends the class's schema, closed, with all fields required."""
     request = next(calls([]).parse(Topic, "Which?", None, {}))

@@ -1,5 +1,6 @@
 """The embedded model, for real: SmolLM2-135M inside this process. Structure, never words."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -79,6 +80,65 @@ def test_the_same_seed_gives_the_same_text(talk):
             texts.add(chat.chat("Write one line on rain.", **settings).text)
             chat.chat(other, max_tokens=4)
         assert len(texts) == 1
+
+
+@pytest.mark.local_llm
+@needs_model
+@pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
+def test_a_streamed_answer_is_the_same_answer(talk, blocking):
+    """Word by word comes what would come in one body, with the server's own counts."""
+    chat, records = talk
+    settings = {"max_tokens": 24, "seed": 7}
+    whole = chat.chat("What is the capital of France?", **settings)
+    pieces = []
+    with local_client() as client:
+        streaming = Chat(client, records.append, emit=pieces.append)
+        if blocking:
+            reply = streaming.sync.chat("What is the capital of France?", **settings)
+        else:
+            reply = asyncio.run(streaming.chat("What is the capital of France?", **settings))
+    assert "".join(pieces) == reply.text == whole.text
+    assert len(pieces) > 3
+    assert (reply.model, reply.finish_reason) == (whole.model, whole.finish_reason)
+    assert (reply.input_tokens, reply.output_tokens) == (whole.input_tokens, whole.output_tokens)
+    first, second = (json.loads(record.response_json) for record in records)
+    assert first.keys() == second.keys()
+    assert first["choices"][0].keys() == second["choices"][0].keys()
+    assert first["object"] == second["object"]
+    assert records[1].cached_tokens == second["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+@pytest.mark.local_llm
+@needs_model
+def test_a_cancelled_stream_frees_the_model():
+    """The server stops computing an answer that nobody waits for: the next one comes at once."""
+    records = []
+
+    async def cancel(client):
+        first = asyncio.Event()
+        chat = Chat(client, records.append, emit=lambda _: first.set())
+        telling = asyncio.create_task(chat.chat("Tell a long story.", max_tokens=3000, seed=1))
+        await first.wait()
+        telling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await telling
+        async with asyncio.timeout(20):  # the story would take a minute
+            return await Chat(client, records.append).chat("Hi", max_tokens=2)
+
+    with local_client() as client:
+        assert asyncio.run(cancel(client)).output_tokens <= 2
+    assert records[0].error.startswith("CancelledError (after ")
+
+
+@pytest.mark.local_llm
+@needs_model
+def test_too_long_a_prompt_is_told_of_a_stream_too(talk):
+    """The refusal comes with its status, and nothing was emitted."""
+    with local_client() as client:
+        chat = Chat(client, [].append, emit=lambda _: pytest.fail("nothing is to be emitted"))
+        with pytest.raises(ModelAnswerError, match="exceeds the available context size") as caught:
+            chat.sync.chat("word " * 6000)
+    assert caught.value.status == 400
 
 
 @pytest.mark.local_llm

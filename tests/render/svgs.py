@@ -5,7 +5,7 @@ from collections import Counter
 from xml.etree import ElementTree as ET
 
 SVG = "{http://www.w3.org/2000/svg}"
-_ARROW = re.compile(r"e-(\w+)-(\w+?)(?:-\d+)?")
+_ARROW = re.compile(r"e-([\w.]+)-([\w.]+?)(?:-\d+)?")
 
 
 def parse(svg: str) -> ET.Element:
@@ -23,7 +23,10 @@ def groups(svg: str) -> dict[str, set[str]]:
 
 
 def ran_in(svg: str) -> Counter[tuple[str, str]]:
-    """Count the arrows that are drawn as run: by their class, and the count they carry."""
+    """Count the arrows that are drawn as run: by their class, and the count they carry.
+
+    Those of a subgraph have names as `research.read`.
+    """
     found: Counter[tuple[str, str]] = Counter()
     for group in parse(svg).iter(f"{SVG}g"):
         if {"edge", "ran"} <= set(group.get("class", "").split()):

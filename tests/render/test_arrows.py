@@ -1,6 +1,7 @@
 """The promise of every drawing, for any graph and any walk: what ran is drawn, and nothing else."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphflow.names import END, START
-from graphflow.records import RunRecords
+from graphflow.records import RunRecords, Sent
 from graphflow.render.dot import to_svg
-from graphflow.render.picture import picture
+from graphflow.render.picture import Picture, picture
+from tests.render.journeys import kind
+from tests.render.nests import child
 from tests.render.svgs import ran_in
 from tests.render.walks import Out, choice, gate, run, spec, step
 
@@ -18,15 +21,22 @@ NAMES = ["a", "b", "c", "d", "e"]
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a graph with edges, joins, routers, answers and gates, between any nodes."""
+def graphs(draw: st.DrawFn, depth: int = 0) -> dict[str, Any]:
+    """Draw a graph of edges, joins, routers, answers, gates, fallbacks and graphs in it."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
     targets = st.sampled_from([*names, END])
     nodes: list[Any] = []
     routers = []
     for name in names:
         ways = {"passed": draw(targets), "failed": draw(targets), "otherwise": draw(targets)}
-        nodes.append({"name": name, "gate": ways} if draw(st.booleans()) else name)
+        node: dict[str, Any] = {"name": name}
+        if draw(st.booleans()):
+            node["gate"] = ways
+        elif depth < 2 and draw(st.booleans()):
+            node = kind(name, "graph", graph=draw(graphs(depth + 1)))
+        for way in ("fallback", "on_budget"):
+            node |= {way: draw(st.sampled_from(names))} if draw(st.booleans()) else {}
+        nodes.append(node)
         for number in range(draw(st.integers(0, 2))):
             led = draw(st.lists(targets, min_size=1, unique=True))
             answers = {f"{number}.{i}": t for i, t in enumerate(draw(st.permutations(led)))}
@@ -43,9 +53,15 @@ def leaving(draw: st.DrawFn, graph: dict[str, Any], name: str) -> list[Out]:
     """Draw the arrows by which a node is left: its edges, and an answer per gate and router."""
     outs: list[Out] = [(s, t, k) for s, t, k in graph["edges"] if s == name]
     for node in graph["nodes"]:
-        if node["name"] == name and node["gate"]:
+        if node["name"] != name:
+            continue
+        if node["gate"]:
             answer = draw(st.sampled_from(sorted(node["gate"])))
             outs.append(gate(name, node["gate"][answer], answer))
+        replaced = [node[way] for way in ("fallback", "on_budget") if way in node]
+        if replaced and draw(st.booleans()):
+            target = draw(st.sampled_from(replaced))
+            outs += [(name, target, "fallback")] * draw(st.integers(1, 3))
     for router in graph["routers"]:
         if router["source"] == name:
             outs += answering(draw, router)
@@ -53,8 +69,15 @@ def leaving(draw: st.DrawFn, graph: dict[str, Any], name: str) -> list[Out]:
 
 
 def answering(draw: st.DrawFn, router: dict[str, Any]) -> list[Out]:
-    """Draw one decision of a router, for one target, several or none."""
+    """Draw one decision of a router, for one target, several or none, or for Sends."""
     answers = router["answers"]
+    if answers is None and draw(st.booleans()):
+        to = [t for t in router["targets"] if t != END]
+        drawn = draw(st.lists(st.sampled_from(to), max_size=4)) if to else []
+        sent = tuple(Sent(target, "{}") for target in drawn)
+        source = router["source"]
+        made = choice(source, END, chosen=sent, router=router["name"])[3]
+        return [(source, one.node, "send", made) for one in sent]
     words = draw(st.lists(st.sampled_from(sorted(answers or router["targets"])), unique=True))
     chosen = tuple(dict.fromkeys(answers[word] if answers else word for word in words))
     answer = ", ".join(words) if answers else None
@@ -66,31 +89,45 @@ def answering(draw: st.DrawFn, router: dict[str, Any]) -> list[Out]:
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> RunRecords:
-    """Draw records of steps in which any nodes ran, in any order and number."""
-    graph = draw(graphs())
+def runs(draw: st.DrawFn, graph: dict[str, Any] | None = None) -> RunRecords:
+    """Draw records of steps in which any nodes ran, in any order and number, graphs in them too."""
+    graph = draw(graphs()) if graph is None else graph
     names = [node["name"] for node in graph["nodes"]]
-    steps = [step(0, [], leaving(draw, graph, START))]
-    for number in range(1, draw(st.integers(1, 7))):
+    inner = {node["name"]: node["graph"] for node in graph["nodes"] if "graph" in node}
+    steps, children = [step(0, [], leaving(draw, graph, START))], []
+    for number in range(1, draw(st.integers(1, 5))):
         ran = [name for name in names if draw(st.booleans())]
         steps.append(step(number, ran, [o for name in ran for o in leaving(draw, graph, name)]))
-    return run(graph, steps, draw(st.sampled_from(["done", "running", "paused", "failed"])))
+        children += [child(draw(runs(inner[n])), number, n) for n in ran if n in inner]
+    status = draw(st.sampled_from(["done", "running", "paused", "failed"]))
+    return run(graph, steps, status, children=children)
 
 
-def recorded(records: RunRecords) -> Counter[tuple[str, str]]:
-    """Count the arrows of the records."""
-    return Counter((a.source, a.target) for s in records.steps for a in s.arrows)
+def recorded(records: RunRecords, within: str = "") -> Counter[tuple[str, str]]:
+    """Count the arrows of the records; those of subgraphs with the way there before their ends."""
+    found = Counter((within + a.source, within + a.target) for s in records.steps for a in s.arrows)
+    for inner in records.children:
+        found += recorded(inner, f"{within}{inner.header.parent_key}.")
+    return found
+
+
+def parts(drawn: Picture, within: str = "") -> Iterator[tuple[str, Picture]]:
+    """List a picture and those in it, each with the way there."""
+    yield within, drawn
+    for node in drawn.nodes:
+        if node.inside is not None:
+            yield from parts(node.inside, f"{within}{node.name}.")
 
 
 @given(runs())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_arrows_drawn_as_run_are_those_of_the_records(records):
     """The picture's arrows that ran, with their counts, are the multiset in the records."""
-    drawn = picture(records.spec, records)
     counts: Counter[tuple[str, str]] = Counter()
-    for arrow in drawn.arrows:
-        assert (arrow.state == "ran") == (arrow.count > 0) == bool(arrow.order)
-        counts[arrow.source, arrow.target] += arrow.count
+    for within, drawn in parts(picture(records.spec, records)):
+        for arrow in drawn.arrows:
+            assert (arrow.state == "ran") == (arrow.count > 0) == bool(arrow.order)
+            counts[within + arrow.source, within + arrow.target] += arrow.count
     assert +counts == recorded(records)
 
 
@@ -120,7 +157,11 @@ def test_every_declared_arrow_is_there(graph):
         answers = router["answers"] or {t: t for t in router["targets"]}
         possible += [(router["source"], t, "END" if a == END else a) for a, t in answers.items()]
     for node in graph["nodes"]:
-        possible += [(node["name"], t, a) for a, t in (node["gate"] or {}).items()]
+        name, replaced = node["name"], node.get("fallback")
+        possible += [(name, t, a) for a, t in (node["gate"] or {}).items()]
+        possible += [(name, replaced, "fallback")] if replaced else []
+        if node.get("on_budget", replaced) != replaced:
+            possible.append((name, node["on_budget"], "over budget"))
     arrows = picture(graph, run(graph, [])).arrows
     assert {(a.source, a.target, a.label) for a in arrows} == set(possible)
 

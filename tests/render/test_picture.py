@@ -69,7 +69,7 @@ def test_triage_nodes():
     assert node(drawn, "quality").words == ("4 ✗\N{NO-BREAK SPACE} 6 ✗\N{NO-BREAK SPACE} 8 ✓",)
     assert node(drawn, "template").state == "not_reached"
     assert node(drawn, START).state == node(drawn, END).state == "ran"
-    assert drawn.summary == "done · 8 steps · 2.3 s · 1,151 tok · 1 retry"
+    assert drawn.summary == "done (recovered) · 8 steps · 2.3 s · 1,151 tok · 1 retry"
 
 
 def test_decisions_say_why():

@@ -1,8 +1,9 @@
 """The SVG itself: by either Graphviz valid, addressable, harmless, and right."""
 
+import re
 import shutil
 from collections import Counter
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,12 @@ from graphflow.render.dot import to_dot, to_svg
 from graphflow.render.mermaid import to_mermaid
 from graphflow.render.picture import picture
 from graphflow.render.text import to_text
-from tests.render import walks
+from tests.render import journeys, nests, walks
+from tests.render.journeys import kind
 from tests.render.svgs import SVG, groups, parse, ran_in, texts, tooltip
 from tests.render.walks import choice, failure, run, spec, step
 
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 TAGS = {"svg", "style", "g", "title", "path", "polygon", "ellipse", "text", "tspan", "polyline"}
 
 HOSTILE = [
@@ -42,6 +45,25 @@ HOSTILE = [
     "%%{init: {}}%%",
     " ",
     "",
+]
+
+
+JOURNEYS = [
+    walks.triage,
+    walks.diamond,
+    walks.limit_pause,
+    walks.failed_sibling,
+    journeys.parallel,
+    journeys.asking,
+    journeys.answered,
+    journeys.map_failed,
+    journeys.map_done,
+    journeys.sent,
+    journeys.sent_and_fallen,
+    journeys.fallen,
+    nests.nested,
+    nests.nested_failed,
+    nests.team,
 ]
 
 
@@ -100,6 +122,10 @@ def test_states_have_classes_and_words():
         (walks.failed_sibling(), "prices", "failed", "prices failed"),
         (walks.limit_pause(), "plan", "paused", "plan \N{MULTIPLICATION SIGN}3 paused"),
         (walks.waiting_join(), "slower", "next", "slower next"),
+        (journeys.asking(), "ask_human", "asking", "? ask_human asks"),
+        (journeys.fallen(), "prices", "fell_back", "prices failed"),
+        (journeys.map_done(), "score", "map", "score 10 items ↻3"),
+        (nests.nested_failed(), "research.read", "failed", "read failed"),
     ]:
         drawn = to_svg(picture(records.spec, records))
         assert state in groups(drawn)[f"n-{name}"]
@@ -174,9 +200,9 @@ def test_the_svg_needs_nothing_else():
 @pytest.mark.usefixtures("_engine")
 def test_every_colour_has_one_for_the_dark_page():
     """Each opaque colour that a drawing uses is exchanged on a dark page."""
-    for records in (walks.triage(), walks.failed_sibling(), walks.limit_pause(), None):
-        graph = records.spec if records else walks.TRIAGE
-        drawn = to_svg(picture(graph, records))
+    drawings = [picture(graph) for graph in (walks.TRIAGE, nests.REPORT, journeys.LADDER)]
+    drawings += [picture(made.spec, made) for made in (make() for make in JOURNEYS)]
+    for drawn in map(to_svg, drawings):
         style = parse(drawn).findtext(f"{SVG}style")
         for element in parse(drawn).iter():
             for what in ("fill", "stroke"):
@@ -184,6 +210,78 @@ def test_every_colour_has_one_for_the_dark_page():
                 if colour in ("none", "transparent") or element.get(f"{what}-opacity"):
                     continue
                 assert f'[{what}="{colour}"]' in style, colour
+
+
+def box(group):
+    """Measure the shape of a node or frame: (left, top, right, bottom)."""
+    shapes = [e for e in group if e.tag in (f"{SVG}path", f"{SVG}polygon", f"{SVG}ellipse")]
+    points = [float(n) for s in shapes for n in NUMBER.findall(s.get("d") or s.get("points") or "")]
+    if not points:
+        x, y, r = (float(shapes[0].get(name)) for name in ("cx", "cy", "rx"))
+        return x - r, y - r, x + r, y + r
+    return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+
+
+@pytest.mark.usefixtures("_engine")
+def test_a_frame_holds_what_is_in_its_subgraph_and_nothing_else():
+    """Every node of a subgraph lies in its frame, every other one beside it."""
+    records = nests.nested()
+    root = parse(to_svg(picture(records.spec, records)))
+    shapes = {g.get("id"): box(g) for g in root.iter(f"{SVG}g") if g.get("id", "").startswith("n-")}
+    for frame in ("n-research", "n-research.read"):
+        left, top, right, bottom = shapes[frame]
+        for name, (x0, y0, x1, y1) in shapes.items():
+            within = left < x0 and x1 < right and top < y0 and y1 < bottom
+            apart = x1 < left or right < x0 or y1 < top or bottom < y0
+            around = frame.startswith(f"{name}.") or name == frame
+            assert within if name.startswith(f"{frame}.") else apart or around, (frame, name)
+
+
+@pytest.mark.usefixtures("_engine")
+def test_arrows_of_a_subgraph_meet_its_frame():
+    """An arrow to or from a subgraph ends at its frame and does not cross what is in it."""
+    records = nests.team()
+    root = parse(to_svg(picture(records.spec, records)))
+    found = {g.get("id"): g for g in root.iter(f"{SVG}g")}
+    left, _, right, _ = box(found["n-talk"])
+    ends = [float(n) for n in NUMBER.findall(found["e-split-talk"].find(f"{SVG}path").get("d"))]
+    assert max(ends[::2]) <= left
+    begins = [float(n) for n in NUMBER.findall(found["e-talk-sum_up"].find(f"{SVG}path").get("d"))]
+    assert min(begins[::2]) >= right - 1
+
+
+@pytest.mark.usefixtures("_engine")
+def test_nested_runs_are_drawn_as_recorded():
+    """Of a subgraph's arrows those of class `ran`, with counts, are its records', added up."""
+    found = ran_in(to_svg(picture(nests.REPORT, nests.nested())))
+    assert found["research.read.open", "research.read.summarise"] == 2
+    assert found["research.rank", "research.search"] == 1
+    assert found["plan", "research"] == 1
+
+
+@pytest.mark.usefixtures("_engine")
+def test_hostile_names_in_a_subgraph_stay_texts():
+    """A subgraph may be called anything, as may what is in it."""
+    inner = spec(HOSTILE[0], HOSTILE, list(zip([START, *HOSTILE], [*HOSTILE, END], strict=True)))
+    for name in (HOSTILE[1], "cluster_node_1", HOSTILE[6], "", "a.b"):
+        graph = spec("g", [kind(name, "graph", graph=inner), "node_2"], [(START, name)])
+        drawn = to_svg(picture(graph))
+        root = parse(drawn)
+        assert {element.tag.removeprefix(SVG) for element in root.iter()} <= TAGS
+        assert len([i for i in groups(drawn) if i.startswith("n-")]) == len(HOSTILE) + 2 + 4
+
+
+@pytest.mark.usefixtures("_engine")
+def test_a_subgraph_that_leads_back():
+    """A subgraph may lead to itself, to one before it, have no way to END, or be empty."""
+    bare = spec("bare", ["x"], [(START, "x"), ("x", "x")])
+    graph = spec(
+        "g",
+        [kind("a", "graph", graph=bare), kind("b", "graph", graph=spec("none", [])), "c"],
+        [(START, "a"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "c"), ("c", "a"), ("c", END)],
+    )
+    found = groups(to_svg(picture(graph)))
+    assert len([i for i in found if i.startswith("e-")]) == 7 + 2
 
 
 def boxes(svg):
@@ -201,7 +299,8 @@ def boxes(svg):
 @pytest.mark.usefixtures("_engine")
 def test_labels_do_not_overlap():
     """In the drawings of the examples no label stands on another one."""
-    for records in (walks.triage(), walks.diamond(), walks.limit_pause(), walks.failed_sibling()):
+    for make in JOURNEYS:
+        records = make()
         placed = boxes(to_svg(picture(records.spec, records)))
         for i, (left, top, right, bottom, words) in enumerate(placed):
             for other in placed[:i]:
@@ -217,7 +316,7 @@ def test_ways_back_do_not_rank():
 
 
 def test_a_thousand_nodes_are_quick():
-    """The picture and the DOT text of 1,000 nodes take less than 0.3 s."""
+    """The picture and the DOT text of 1,000 nodes take less than 0.3 s of the processor."""
     names = [f"n{i}" for i in range(1000)]
     graph = spec("big", names, list(zip([START, *names], [*names, END], strict=True)))
     steps = [step(0, [], [(START, "n0", "edge")])]
@@ -225,7 +324,7 @@ def test_a_thousand_nodes_are_quick():
     records = run(graph, steps)
     times = []
     for _ in range(3):
-        begin = perf_counter()
+        begin = process_time()
         to_dot(picture(graph, records))
-        times.append(perf_counter() - begin)
+        times.append(process_time() - begin)
     assert min(times) < 0.3

@@ -11,14 +11,17 @@ from graphflow.render.wording import (
     counted,
     cut,
     duration,
+    node_of,
     number,
     step_list,
+    tallied,
 )
-from tests.render import walks
+from tests.render import journeys, nests, walks
+from tests.render.journeys import kind
 from tests.render.walks import run, spec, step
 
 TRIAGE = """\
-support_triage · done · 8 steps · 2.3 s · 1,151 tok · 1 retry
+support_triage · done (recovered) · 8 steps · 2.3 s · 1,151 tok · 1 retry
   0  START                            → lookup
   1  lookup    3 ms                   → classify
   2  classify  0.14 s · 212 tok       → draft: confidence = 0.93
@@ -72,6 +75,30 @@ def test_the_open_step_in_words():
     assert "     merge   waits · has quick · waits for slower\n" in text(walks.waiting_join())
 
 
+def test_a_graph_with_a_graph_in_it_in_words():
+    """What is in a subgraph stands set in below it."""
+    assert to_text(picture(nests.TEAM)).splitlines()[3:8] == [
+        "  talk (graph)           → sum_up",
+        "     START               → greet",
+        "     greet               → confirm",
+        "     confirm (question)  → END      asks for ok",
+        "  sum_up                 → END      joins talk",
+    ]
+
+
+def test_a_run_with_a_graph_in_it_in_words():
+    """The path of a subgraph's run stands set in below its task; its step 0 is left out."""
+    told = text(nests.nested()).splitlines()
+    assert told[3:8] == [
+        "  2  research            2.6 s · 1,400 tok          → write",
+        "        1  search        3 items · 0.30 s           → read",
+        "        2  read          0.95 s · 700 tok           → rank",
+        "           1  open       40 ms                      → summarise",
+        "           2  summarise  0.90 s · 700 tok           → END",
+    ]
+    assert "  research/read/summarise  → END" in text(nests.nested_failed()).splitlines()
+
+
 def test_a_long_path_is_shortened():
     """Of a long path the beginning and the end are told."""
     graph = spec("loop", ["a"], [("a", "a")])
@@ -109,6 +136,32 @@ def test_mermaid_escapes():
     (label,) = [line for line in source.splitlines() if line.startswith("    n1")]
     inner = label.removeprefix('    n1("').removesuffix('")')
     assert not set(inner.replace("#", "").replace(";", "")) & set('"<>`&%{}[]()|\\\n')
+
+
+def test_mermaid_draws_subgraphs_and_kinds():
+    """A subgraph is one in Mermaid too; arrows lead to it, and each kind has its shape."""
+    source = to_mermaid(picture(nests.REPORT, nests.nested()))
+    begin = source.index('    subgraph n2["research · 2 · 2.6 s · 1,400 tok"]\n')
+    inner = source.index('        subgraph n10["read \N{MULTIPLICATION SIGN}2 · ')
+    assert begin < inner < source.index("        end\n") < source.index("\n    end\n")
+    assert "    n1 ==> n2\n" in source
+    assert "    n2 ==> n4\n" in source
+    assert '[["search' in source
+    assert '[/"? approve' in source
+
+
+def test_mermaid_dots_sends_and_fallbacks():
+    """Sends and fallbacks have lines of their own."""
+    source = to_mermaid(picture(journeys.ESSAYS, journeys.sent_and_fallen()))
+    assert '    n1 -.->|"grade \N{MULTIPLICATION SIGN}3<br/>3 essays"| n2' in source
+    assert '    n2 -.->|"fallback"| n3' in source
+
+
+def test_mermaid_leads_a_subgraph_to_itself_within_it():
+    """Mermaid cannot draw an arrow from a subgraph to itself: it goes from its end to its start."""
+    graph = spec("g", [kind("a", "graph", graph=spec("i", ["x"]))], [("a", "a")])
+    assert "    n5 -->|" not in to_mermaid(picture(graph))
+    assert "    n5 --> n3\n" in to_mermaid(picture(graph))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +205,23 @@ def test_step_lists():
     assert step_list([4, 6, 8]) == "4, 6, 8"
     assert step_list([2, 3, 4, 7]) == "2\N{EN DASH}4, 7"
     assert step_list(range(2, 100, 2)) == "2, 4, 6 … 98"
+
+
+def test_names_are_counted():
+    """A name that comes several times stands once, with its number."""
+    assert tallied(["a", "b", "a"]) == ["a \N{MULTIPLICATION SIGN}2", "b"]
+
+
+def test_the_node_of_a_key():
+    """A task or an item names its node; a node that is called like one is itself."""
+    names = {"w", "m", "w#1"}
+    assert [node_of(k, names) for k in ("w", "w#0", "w#1", "m[3]", "m#0[3]")] == [
+        "w",
+        "w",
+        "w#1",
+        "m",
+        "m",
+    ]
 
 
 def test_texts_are_cut_and_cleaned():

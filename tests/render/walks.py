@@ -93,7 +93,7 @@ def step(
 def run(
     graph: Mapping[str, Any], steps: Sequence[StepRecord], status: str = "done", **more: Any
 ) -> RunRecords:
-    """Write the records of a run; `reason`, `error` and `limits` go to its header."""
+    """Write the records of a run; `reason`, `error`, `limits`, `header` go to its header."""
     header = RunHeader(
         "01kfrun0000000000000000001",
         graph["name"],
@@ -106,6 +106,7 @@ def run(
         error=more.pop("error", None),
         limits_json=json.dumps(more.pop("limits", {"steps": 100, "visits": 25})),
         step=len(steps) - 1,
+        **more.pop("header", {}),
     )
     return RunRecords(header, graph, list(steps), **more)
 

@@ -1,0 +1,1 @@
+"""One module per engine: how it does the work of the cases."""

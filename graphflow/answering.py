@@ -1,0 +1,202 @@
+"""Answers: finding the open question that is meant, and storing what a human said (S15)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from graphflow.clock import now
+from graphflow.engine.asking import check_verdict
+from graphflow.errors import AnswerError, StateError, did_you_mean
+from graphflow.plan import Plan, PlanNode
+from graphflow.records import Ending, QuestionRecord, RunHeader, RunRecords
+from graphflow.session import Session
+from graphflow.state.single import Single, plain_text
+from graphflow.state.words import first_field
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.protocol import Checkpointer
+    from graphflow.opening import Opener
+
+__all__ = ["Open", "answer_question", "find_open", "overdue", "the_question", "worded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An open question, and where it stands."""
+
+    path: tuple[RunHeader, ...]
+    """The run, the child that asks, and all between."""
+    question: QuestionRecord
+
+    @property
+    def id(self) -> str:
+        """What an answer names it by; in a subgraph with its task: `sub#0/approve`."""
+        tasks = [str(header.parent_key) for header in self.path[1:]]
+        return "/".join([*tasks, self.question.id])
+
+
+def find_open(store: Checkpointer, records: RunRecords) -> list[Open]:
+    """List the open questions of a run and of its children, in the order of the tasks.
+
+    Args:
+        store: Where the run is stored.
+        records: The run, its tail at least.
+    """
+    return list(_open(store, records, ()))
+
+
+def _open(store: Checkpointer, records: RunRecords, above: tuple[RunHeader, ...]) -> Iterator[Open]:
+    header = records.header
+    path, step = (*above, header), header.step + 1
+    if header.status in {"done", "cancelled"}:
+        return
+    order = {key: place for place, key in enumerate(records.steps[-1].ready)}
+    asked = sorted(records.questions, key=lambda q: order.get(q.key.partition("[")[0], 0))
+    for question in asked:
+        if question.step == step and question.answer_json is None:
+            yield Open(path, question)
+    for child in records.children:
+        if child.header.parent_step == step and child.header.status != "done":
+            yield from _open(store, store.load(child.header.run_id, tail=True), path)
+
+
+def the_question(records: RunRecords, found: list[Open], key: str | None) -> Open:
+    """Pick the question that is meant.
+
+    Args:
+        records: The run.
+        found: Its open questions.
+        key: What was given for it: its id, or the end of it; None: the only one.
+
+    Raises:
+        AnswerError: There is none, or there are several.
+    """
+    header = records.header
+    run = f"run {header.run_id}"
+    if not found:
+        raise AnswerError(
+            f"{run} asks nothing: it is {header.status}"
+            f"{f' ({header.reason})' if header.reason else ''}. Nothing was stored."
+        )
+    ids = [item.id for item in found]
+    if key is None:
+        if len(found) == 1:
+            return found[0]
+        raise AnswerError(f"{run} has several open questions: say which, key= one of {ids!r}")
+    exact = [item for item in found if item.id == key]
+    near = [item for item in found if _short(item).endswith((f"/{key}", f":{key}"))]
+    if len(exact or near) == 1:
+        return (exact or near)[0]
+    words = "several open questions that end in" if near else "no open question"
+    raise AnswerError(f"{run} has {words} {key!r}.{did_you_mean(key, ids)}")
+
+
+def _short(item: Open) -> str:
+    """Give an id without the number of the time that it is asked: `one:it` for `one:it#2`."""
+    task, colon, name = item.id.rpartition(":")
+    return f"{task}{colon}{name.partition('#')[0]}" if colon else item.id
+
+
+def worded(plan: Plan, asked: Open, value: Any) -> str:
+    """Validate an answer, as far as the type of the question is known here.
+
+    Args:
+        plan: The graph of the run.
+        asked: The question.
+        value: The answer.
+
+    Returns:
+        Its JSON.
+
+    Raises:
+        AnswerError: It does not fit; the run waits on.
+    """
+    question = asked.question
+    node = _node(plan, asked)
+    try:
+        if question.kind == "ask" or node is None:
+            known = node.asks.get(question.name.partition("#")[0]) if node is not None else None
+            return _by_schema(question, value) if known is None else known.store(value)[1]
+        if question.kind == "escalation" and not (node.rules.escalate and node.rules.escalate.into):
+            text = Single().store(value)[1]
+            check_verdict(text)
+            return text
+        return node.answer.store(value)[1]
+    except StateError as error:
+        raise AnswerError(
+            f"the answer to {asked.id!r} of run {asked.path[0].run_id} does not fit: {error}."
+            " The question stays open.",
+            field=_field(error),
+        ) from error
+
+
+def answer_question(opener: Opener, asked: Open, text: str, by: str) -> None:
+    """Store an answer; the run stands as it did, until it is resumed.
+
+    Args:
+        opener: Opens the run.
+        asked: The question.
+        text: The answer's JSON.
+        by: Who answered: "person" or "deadline".
+
+    Raises:
+        RunBusyError: The run is being advanced.
+        AnswerError: Somebody answered first.
+    """
+    sessions: list[Session] = []
+    try:
+        for header in asked.path:
+            parent = sessions[-1] if sessions else None
+            session = opener.session(header, parent)
+            session.take(limits_json=None)
+            sessions.append(session)
+        sessions[-1].store_answer(
+            replace(asked.question, answer_json=text, answered_at=now(), answered_by=by)
+        )
+    finally:
+        for session in reversed(sessions):
+            session.release(_as_before(session.header))
+
+
+def overdue(found: list[Open]) -> list[Open]:
+    """Pick the questions whose deadline has passed."""
+    time = now()
+    return [a for a in found if a.question.deadline is not None and a.question.deadline <= time]
+
+
+def _as_before(header: RunHeader) -> Ending:
+    status = "running" if header.status == "stale" else header.status
+    return Ending(status, header.reason, header.error_type, header.error)
+
+
+def _node(plan: Plan, asked: Open) -> PlanNode | None:
+    """Find the node that asks in today's graph; None when it has gone."""
+    inner: Plan | None = plan
+    for header in asked.path[1:]:
+        name = str(header.parent_key).partition("#")[0]
+        node = inner.nodes.get(name) if inner is not None else None
+        inner = node.child if node is not None else None
+    return inner.nodes.get(asked.question.node) if inner is not None else None
+
+
+def _by_schema(question: QuestionRecord, value: Any) -> str:
+    """Validate an answer to `ctx.ask`, whose type only the body knows, by its JSON schema."""
+    from jsonschema import Draft202012Validator
+
+    text = plain_text(value)
+    schema, formats = json.loads(question.schema_json), Draft202012Validator.FORMAT_CHECKER
+    validator = Draft202012Validator(schema, format_checker=formats)
+    errors = sorted(validator.iter_errors(json.loads(text)), key=lambda e: list(map(str, e.path)))
+    if errors:
+        where = ".".join(map(str, errors[0].path))
+        raise AnswerError(
+            f"{where}: {errors[0].message}" if where else errors[0].message, field=where
+        )
+    return text
+
+
+def _field(error: StateError) -> str:
+    return error.field if isinstance(error, AnswerError) else first_field(error.__cause__)

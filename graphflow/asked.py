@@ -1,0 +1,56 @@
+"""What is asked for one run, and how that stands in its header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphflow.errors import InputError
+from graphflow.policy import Budget, Limits
+from graphflow.records import RunHeader
+
+if TYPE_CHECKING:
+    from graphflow.channel import Channel
+
+__all__ = ["Asked", "budget_json", "budget_of", "tags_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for one run, when it is begun or taken up."""
+
+    limits: Limits | None = None
+    budget: Budget | None = None
+    deps: Any = None
+    channel: Channel | None = None
+    again: bool = True
+    """Whether what failed is run again."""
+    commits: int | None = None
+    tags: Mapping[str, str] | None = None
+
+
+def budget_of(header: RunHeader) -> Budget | None:
+    """Read the budget that is stored with a run."""
+    stored = json.loads(header.budget_json)
+    return Budget(**stored) if stored else None
+
+
+def budget_json(budget: Budget | None) -> str | None:
+    """Write a budget for the header; None: none was given."""
+    return None if budget is None else json.dumps(asdict(budget))
+
+
+def tags_json(tags: object) -> str:
+    """Write a run's tags for the header.
+
+    Raises:
+        InputError: They are no words.
+    """
+    if tags is not None and not (
+        isinstance(tags, Mapping)
+        and all(isinstance(part, str) for item in tags.items() for part in item)
+    ):
+        raise InputError(f"run(tags={tags!r}): pass a dict of words, such as {{'customer': '17'}}")
+    return json.dumps(dict(tags or {}))

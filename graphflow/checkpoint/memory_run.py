@@ -1,0 +1,230 @@
+"""One run in memory: the records as they were given."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeVar
+
+from graphflow.checkpoint.protocol import Ending
+from graphflow.checkpoint.refusals import how_it_ends
+from graphflow.checkpoint.standing import as_seen, in_order
+from graphflow.clock import now
+from graphflow.records import (
+    AttemptRecord,
+    CallRecord,
+    ItemRecord,
+    MemoRecord,
+    QuestionRecord,
+    RunHeader,
+    RunRecords,
+    Snapshot,
+    StepRecord,
+    TaskRecord,
+)
+
+__all__ = ["Mark", "MemoryRun"]
+
+_T = TypeVar("_T")
+_NEVER: Final = 2**62  # after any step
+
+
+class Mark(NamedTuple):
+    """How much there was of a run: what is added and changed later can be undone."""
+
+    header: RunHeader
+    since: str
+    lengths: tuple[int, ...]
+    kept: dict[int, TaskRecord]
+    items: dict[tuple[int, str, int], ItemRecord]
+    questions: dict[tuple[int, str, str], QuestionRecord]
+    memos: dict[tuple[int, str, str], MemoRecord]
+
+
+@dataclass(slots=True)
+class MemoryRun:
+    """All of one run."""
+
+    header: RunHeader
+    spec_json: str
+    since: str
+    """When it was taken."""
+    parent: "MemoryRun | None" = None
+    origin: "MemoryRun | None" = None
+    """The run that it forks."""
+    steps: list[StepRecord] = field(default_factory=list)
+    kept: dict[int, TaskRecord] = field(default_factory=dict)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    items: dict[tuple[int, str, int], ItemRecord] = field(default_factory=dict)
+    questions: dict[tuple[int, str, str], QuestionRecord] = field(default_factory=dict)
+    memos: dict[tuple[int, str, str], MemoRecord] = field(default_factory=dict)
+    children: "list[MemoryRun]" = field(default_factory=list)
+
+    def close(self, step: StepRecord, snapshot: Snapshot | None, ending: Ending | None) -> None:
+        """Add a step, and end the run with it if there is an ending."""
+        if not step.committed_at:
+            step = replace(step, committed_at=now())
+        header, kept, many = self.header, self.kept, len(self.steps)
+        ended = None if ending is None else _ended(header, ending, step.step)
+        try:  # Ctrl-C may come between any two of these
+            self.steps.append(step)
+            if kept:
+                self.kept = {}
+            if snapshot is not None:
+                self.snapshots.append(snapshot)
+            if ended is None:
+                header.step = step.step
+            else:
+                self.header = ended
+        except BaseException:
+            if self.header.step != step.step:
+                self.kept = kept
+                del self.steps[many:]
+                self.snapshots[:] = [s for s in self.snapshots if s is not snapshot]
+            raise
+
+    def end(self, ending: Ending) -> None:
+        """Set the run's status, and let go of it."""
+        self.header = _ended(self.header, ending, self.header.step)
+
+    def stop(self, ending: Ending) -> None:
+        """End the run and its children of the open step, but what is done."""
+        if self.header.status == "done":
+            return
+        self.header = replace(self.header, epoch=self.header.epoch + 1)
+        self.end(ending)
+        for child in self.children:
+            if (child.header.parent_step or 0) > self.header.step:
+                child.stop(ending)
+
+    def root(self) -> "MemoryRun":
+        """Find the run of the family that has no parent."""
+        run = self
+        while run.parent is not None:
+            run = run.parent
+        return run
+
+    def mark(self) -> Mark:
+        """Note how much there is."""
+        lengths = tuple([len(records) for records in self._lists()])
+        kept, items = dict(self.kept), dict(self.items)
+        asked, memos = dict(self.questions), dict(self.memos)
+        return Mark(replace(self.header), self.since, lengths, kept, items, asked, memos)
+
+    def reset(self, mark: Mark) -> None:
+        """Undo all that came after a mark."""
+        self.header, self.since = mark.header, mark.since
+        for records, length in zip(self._lists(), mark.lengths, strict=True):
+            del records[length:]
+        self.kept, self.items = mark.kept, mark.items
+        self.questions, self.memos = mark.questions, mark.memos
+
+    def _lists(self) -> tuple[list[Any], ...]:
+        return self.steps, self.attempts, self.calls, self.snapshots, self.children
+
+    def records(self, *, tail: bool = False, root: RunHeader | None = None) -> RunRecords:
+        """Give all records of the run, or those that it takes to go on.
+
+        Args:
+            tail: Only those that it takes to go on.
+            root: Of a child, its root as it is seen, if that is known.
+        """
+        above = self.root()
+        if above is not self and root is None:
+            root = as_seen(above.header)
+        header = replace(as_seen(self.header, root))
+        if tail:
+            return self._tail(header, root)
+        return self._gathered(self._lineage(), header, root)
+
+    def own_records(self) -> RunRecords:
+        """Give all records of the run, without those that it shares as a fork."""
+        return self._gathered([(self, None)], replace(self.header), None)
+
+    def _tail(self, header: RunHeader, root: RunHeader | None) -> RunRecords:
+        newest, open_step = self.snapshots[-1], header.step + 1
+        found = RunRecords(header, _spec(self.spec_json), snapshots=[newest])
+        first = newest.step - self.steps[0].step
+        found.steps = [_committed(step) for step in self.steps[first:]]
+        found.kept = _sorted(self.kept)
+        found.attempts = [a for a in self.attempts if a.step >= open_step]
+        found.items = [item for item in _sorted(self.items) if item.step >= open_step]
+        found.questions = [q for q in self.questions.values() if q.step >= open_step]
+        found.memos = [memo for memo in _sorted(self.memos) if memo.step >= open_step]
+        children = (child.header for child in self.children)
+        found.children = [
+            RunRecords(replace(as_seen(child, root or header)), {})
+            for child in children
+            if (child.parent_step or 0) >= open_step
+        ]
+        found.children = in_order(found.children, found.steps)
+        return found
+
+    def _lineage(self) -> "list[tuple[MemoryRun, int | None]]":
+        """List the run and those that it forks, oldest first, each with where its steps end."""
+        found: list[tuple[MemoryRun, int | None]] = [(self, None)]
+        run, below = self, None
+        while run.origin is not None:
+            step = run.header.fork_step or 0
+            below = step if below is None else min(below, step)
+            run = run.origin
+            found.append((run, below))
+        return found[::-1]
+
+    def _gathered(
+        self,
+        parts: "list[tuple[MemoryRun, int | None]]",
+        header: RunHeader,
+        root: RunHeader | None,
+    ) -> RunRecords:
+        found = RunRecords(header, _spec(self.spec_json), kept=_sorted(self.kept))
+        for run, below in parts:
+            # A fork shares the results of its first step too, and what led to them
+            end, shared = (_NEVER, _NEVER) if below is None else (below, below + 1)
+            found.steps += [_committed(step) for step in run.steps if step.step < end]
+            found.snapshots += [snapshot for snapshot in run.snapshots if snapshot.step < end]
+            found.attempts += [attempt for attempt in run.attempts if attempt.step < shared]
+            found.calls += [call for call in run.calls if call.step < shared]
+            found.items += [item for item in _sorted(run.items) if item.step < shared]
+            found.questions += [asked for asked in run.questions.values() if asked.step < shared]
+            found.memos += [memo for memo in _sorted(run.memos) if memo.step < shared]
+            found.children += [
+                child.records(root=root or header)
+                for child in run.children
+                if (child.header.parent_step or 0) < shared
+            ]
+        found.children = in_order(found.children, found.steps)
+        return found
+
+
+def _sorted(records: Mapping[Any, _T]) -> list[_T]:
+    return [records[place] for place in sorted(records)]
+
+
+def _committed(step: StepRecord) -> StepRecord:
+    """Give a step as it is read: the decision that a task made itself is among the step's."""
+    if all(task.goto is None for task in step.tasks):
+        return step
+    return replace(step, tasks=tuple([replace(task, goto=None) for task in step.tasks]))
+
+
+@lru_cache(maxsize=64)
+def _spec(spec_json: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(spec_json)
+    return found
+
+
+def _ended(header: RunHeader, ending: Ending, step: int) -> RunHeader:
+    status, ended_at = how_it_ends(ending)
+    return replace(
+        header,
+        status=status,
+        ended_at=ended_at,
+        reason=ending.reason,
+        error_type=ending.error_type,
+        error=ending.error,
+        owner=None,
+        step=step,
+    )

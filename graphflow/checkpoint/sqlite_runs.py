@@ -1,0 +1,227 @@
+"""Beginning, taking and stopping runs: roots, children and forks."""
+
+from typing import TYPE_CHECKING, Final
+
+from graphflow.checkpoint.digest import digest, sealed, storable
+from graphflow.checkpoint.protocol import Ending
+from graphflow.checkpoint.refusals import (
+    check_family,
+    check_free,
+    check_open,
+    how_it_ends,
+    not_committed,
+    not_found,
+    of_a_family,
+    run_exists,
+)
+from graphflow.checkpoint.rows import COLUMNS, LATER, Row, as_written, closed_task
+from graphflow.checkpoint.sqlite_check import corrupt
+from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
+from graphflow.checkpoint.sqlite_read import FIXED, header_of, link_before, number_of
+from graphflow.checkpoint.sqlite_write import StepWrite
+from graphflow.clock import now
+from graphflow.records import RunHeader, Snapshot, StepRecord
+
+if TYPE_CHECKING:
+    from sqlite3 import Cursor
+
+__all__ = ["BeginWrite", "Origin", "origin_of", "stop_run", "take_child", "take_run"]
+
+Origin = tuple[int, str | None]
+"""Of a fork: the number of the run that it forks, and the digest that its first step continues
+from; None when that is its own."""
+
+_BEGIN: Final = (
+    f"INSERT INTO runs ({FIXED}, digest, limits_json, budget_json, heard, epoch, owner, taken_at, "  # noqa: S608 - our own names of columns
+    f"status) VALUES ({'?, ' * 21}'running')"
+)
+_TAKE: Final = (
+    "UPDATE runs SET epoch = ?, owner = ?, taken_at = ?, status = 'running', "
+    "reason = NULL, error_type = NULL, error = NULL, ended_at = NULL, "
+    "limits_json = coalesce(?, limits_json), budget_json = coalesce(?, budget_json) "
+    "WHERE id = ?"
+)
+_TASK: Final = f"{COLUMNS['tasks']} {LATER['tasks']}".replace(" ", ", ")
+_KEPT: Final = f"SELECT {_TASK} FROM tasks WHERE run = ? AND step = ?"  # noqa: S608 - our own names of columns
+_STOP: Final = (
+    "WITH RECURSIVE family(run) AS (SELECT id FROM runs WHERE id = ? AND status != 'done' "
+    "UNION ALL SELECT child.id FROM family JOIN runs child ON child.parent_run = family.run "
+    "WHERE child.id > family.run AND child.status != 'done' AND NOT EXISTS (SELECT 1 FROM steps "
+    "WHERE steps.run = child.parent_run AND steps.step = child.parent_step)) "
+    "UPDATE runs SET status = ?, reason = ?, error_type = ?, error = ?, ended_at = ?, "
+    "owner = NULL, epoch = epoch + 1 WHERE id IN (SELECT run FROM family)"
+)
+
+
+class BeginWrite:
+    """A run with its first step, ready to be written: called in a transaction."""
+
+    __slots__ = ("_header", "_lease", "_more", "_row", "_spec_json", "_under", "_write")
+
+    def __init__(
+        self,
+        header: RunHeader,
+        spec_json: str,
+        first: tuple[StepRecord, Snapshot, Ending | None],
+        under: SqliteLease | None,
+        origin: Origin | None,
+    ) -> None:
+        check_family(header, under)
+        fixed = (
+            *(header.run_id, header.graph, header.graph_version, header.graph_digest),
+            *(header.created_at, header.thread_id, header.input_json, header.tags_json),
+            *(under and under.run, header.parent_step, header.parent_key),
+            *(origin and origin[0], header.fork_step, header.fork_json),
+        )
+        row, own = sealed("run", fixed)
+        link = (origin and origin[1]) or own
+        lease = SqliteLease(
+            str(row[0]), header.epoch, step=(header.fork_step or 0) - 1, digest=link
+        )
+        owner = header.owner
+        if under is not None:
+            check_open(under.run_id, header.parent_step or 0, under.step)
+            lease.epoch, lease.root = under.epoch, under.root or under.run_id
+            lease.root_run, owner = under.root_run or under.run, None
+            under.has_children = True  # before it has: no step of the parent may miss it
+        self._header, self._spec_json, self._under, self._row = header, spec_json, under, row
+        limits = (header.limits_json, header.budget_json, header.heard)
+        self._more = (own, *limits, lease.epoch, owner, now())
+        self._lease, self._write = lease, StepWrite(lease, *first)
+
+    def __call__(self, cursor: "Cursor") -> SqliteLease:
+        """Write it.
+
+        Raises:
+            RunExistsError: The run id is taken.
+            LeaseLostError: The parent's lease is no longer good.
+        """
+        header, under = self._header, self._under
+        if cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", self._row[:1]).fetchone():
+            raise run_exists(header.run_id)
+        if under is not None:
+            check_fence(cursor, under)
+        _store_graph(cursor, header, self._spec_json)
+        self._lease.run = cursor.execute(_BEGIN, self._row + self._more).lastrowid or 0
+        self._write(cursor)
+        return self._lease
+
+    def done(self) -> None:
+        """Tell the lease, once the run is stored."""
+        self._write.done()
+
+    def undo(self) -> None:
+        """Leave the lease: nobody has got it."""
+
+
+def origin_of(cursor: "Cursor", header: RunHeader) -> Origin:
+    """Find what a fork continues.
+
+    Raises:
+        RunNotFoundError: The run that it forks is not there.
+        CheckpointError: That run has not committed the step.
+        CheckpointCorruptError: The step before is missing.
+    """
+    origin = header_of(cursor, header.fork_of or "")
+    if origin is None:
+        raise not_found(header.fork_of or "", "this database")
+    step = header.fork_step
+    if step is None or not 0 <= step <= origin.step:
+        raise not_committed(origin.run_id, step, origin.step)
+    number = number_of(cursor, origin.run_id)
+    link = link_before(cursor, number, step) if step else None
+    if step and link is None:
+        raise corrupt(origin.run_id, step - 1, "it is missing")
+    return number, link
+
+
+def take_run(
+    cursor: "Cursor",
+    header: RunHeader,
+    owner: str,
+    given: tuple[str | None, str | None],
+    release: str,
+) -> SqliteLease:
+    """Take a run that has no parent.
+
+    Args:
+        cursor: In a transaction.
+        header: The run as it is stored.
+        owner: Who takes it.
+        given: New limits, and a new budget.
+        release: The command that frees it by hand.
+
+    Raises:
+        RunBusyError: Another process that lives advances it, or it is a child.
+    """
+    run_id = header.run_id
+    if header.parent is not None:
+        raise of_a_family(run_id, header.parent)
+    number = number_of(cursor, run_id)
+    (since,) = cursor.execute("SELECT taken_at FROM runs WHERE id = ?", (number,)).fetchone()
+    check_free(header, owner, since, release)
+    cursor.execute(_TAKE, (header.epoch + 1, owner, now(), *given, number))
+    return _filled(cursor, SqliteLease(run_id, header.epoch + 1, run=number))
+
+
+def take_child(
+    cursor: "Cursor", header: RunHeader, under: SqliteLease, given: tuple[str | None, str | None]
+) -> SqliteLease:
+    """Take a child under the lease of its parent.
+
+    Raises:
+        CheckpointError: It is no child of that run.
+        LeaseLostError: The parent's lease is no longer good.
+    """
+    check_family(header, under)
+    check_fence(cursor, under)
+    under.has_children = True
+    number = number_of(cursor, header.run_id)
+    cursor.execute(_TAKE, (under.epoch, None, now(), *given, number))
+    return _filled(
+        cursor,
+        SqliteLease(
+            header.run_id,
+            under.epoch,
+            under.root or under.run_id,
+            run=number,
+            root_run=under.root_run or under.run,
+        ),
+    )
+
+
+def stop_run(cursor: "Cursor", run_id: str, ending: Ending) -> bool:
+    """End a run and its children, but those that are done.
+
+    Returns:
+        False when there is no such run.
+    """
+    found = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if found is None:
+        return False
+    status, ended_at = how_it_ends(ending)
+    texts = [text and storable(text) for text in (ending.reason, ending.error_type, ending.error)]
+    cursor.execute(_STOP, (found[0], status, *texts, ended_at))
+    return True
+
+
+def _filled(cursor: "Cursor", lease: SqliteLease) -> SqliteLease:
+    """Tell a lease where its run stands."""
+    last, own = cursor.execute(
+        "SELECT step, digest FROM steps WHERE run = ? ORDER BY step DESC LIMIT 1", (lease.run,)
+    ).fetchone()
+    place = (lease.run, last + 1)
+    kept = [as_written("tasks", row) for row in cursor.execute(_KEPT, place)]
+    lease.step, lease.digest = last, own
+    lease.kept = {row[0]: closed_task(row) for row in kept}
+    child = cursor.execute("SELECT 1 FROM runs WHERE parent_run = ? AND parent_step = ?", place)
+    lease.has_children = child.fetchone() is not None
+    return lease
+
+
+def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str) -> None:
+    """Store the graph of a run, if it is the first run of it."""
+    key = (header.graph_digest,)
+    if not cursor.execute("SELECT 1 FROM graphs WHERE digest = ?", key).fetchone():
+        row: Row = (*key, header.graph, header.graph_version, spec_json, header.created_at)
+        cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row)))

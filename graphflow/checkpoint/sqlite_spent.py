@@ -1,0 +1,69 @@
+"""What a run has used: sums over the tables."""
+
+from typing import TYPE_CHECKING, Final
+
+from graphflow.records import Spent
+
+if TYPE_CHECKING:
+    from sqlite3 import Cursor
+
+__all__ = ["spent_by"]
+
+_FAMILY: Final = (
+    "WITH RECURSIVE family(run) AS (SELECT id FROM runs WHERE run_id = ? "
+    "UNION ALL SELECT child.id FROM family JOIN runs child "
+    "ON child.parent_run = family.run AND child.id > family.run) "
+)
+
+# An item of the map `m` has the key `m[0]` in attempts and calls
+_CALLS: Final = (
+    _FAMILY  # noqa: S608 - our own words
+    + """
+    SELECT
+        coalesce(sum(
+            EXISTS (SELECT 1 FROM tasks WHERE tasks.run = calls.run AND tasks.step = calls.step
+                AND tasks.key IN (calls.key, substr(calls.key, 1, instr(calls.key, '[') - 1)))
+            OR EXISTS (SELECT 1 FROM items WHERE items.run = calls.run AND items.step = calls.step
+                AND items.key = substr(calls.key, 1, instr(calls.key, '[') - 1)
+                AND items.ix = CAST(substr(calls.key, instr(calls.key, '[') + 1) AS INTEGER))
+        ), 0),
+        coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0)
+    FROM family JOIN calls ON calls.run = family.run"""
+)
+
+# The time of a map is that of its items, that of a subgraph its run's; that of a task that fell
+# back stands in its attempts; that of a fork's first step is the run's that it forks.
+_TIME: Final = (
+    _FAMILY  # noqa: S608 - our own words
+    + """
+    SELECT
+        (SELECT coalesce(sum(duration_ms), 0.0)
+            FROM family JOIN tasks ON tasks.run = family.run
+            WHERE tasks.items IS NULL AND tasks.fell_back IS NULL
+            AND tasks.step > (SELECT coalesce(fork_step, 0) FROM runs WHERE id = tasks.run)
+            AND NOT EXISTS (SELECT 1 FROM runs child WHERE child.parent_run = tasks.run
+                AND child.parent_step = tasks.step AND child.parent_task = tasks.key))
+        + (SELECT coalesce(sum(duration_ms), 0.0)
+            FROM family JOIN attempts ON attempts.run = family.run
+            WHERE NOT EXISTS (SELECT 1 FROM runs child WHERE child.parent_run = attempts.run
+                AND child.parent_step = attempts.step AND child.parent_task = attempts.key))
+        + (SELECT coalesce(sum(duration_ms), 0.0)
+            FROM family JOIN items ON items.run = family.run)"""
+)
+
+
+def spent_by(cursor: "Cursor", run_id: str) -> Spent | None:
+    """Add up what a run and its children have used; what a fork shares is not its own.
+
+    Args:
+        cursor: In a transaction.
+        run_id: The run.
+
+    Returns:
+        The sums; None when there is no such run.
+    """
+    if not cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
+        return None
+    calls, tokens = cursor.execute(_CALLS, (run_id,)).fetchone()
+    (ms,) = cursor.execute(_TIME, (run_id,)).fetchone()
+    return Spent(calls, tokens, ms / 1e3)

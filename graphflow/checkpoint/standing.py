@@ -1,0 +1,56 @@
+"""How runs are seen: what is stored says nothing of an owner that has died, nor of order."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from graphflow.checkpoint.owner import is_alive
+from graphflow.records import RunHeader, RunRecords, StepRecord
+
+__all__ = ["as_seen", "in_order"]
+
+
+def as_seen(
+    header: RunHeader, root: RunHeader | None = None, alive: dict[str, bool] | None = None
+) -> RunHeader:
+    """Say how a run stands.
+
+    Args:
+        header: The run as it is stored.
+        root: Of a child, its root as it is seen.
+        alive: Which owners live, as far as it is known; more is noted in it.
+
+    Returns:
+        The header itself, or a copy with another status. A running run whose owner has died is
+        stale. A child that is running when its root is not stands as the root does; when that is
+        done without it, it has been given up: cancelled.
+    """
+    if header.status != "running":
+        return header
+    if root is not None:
+        if root.status == "running":
+            return header
+        status = "cancelled" if root.status == "done" else root.status
+        return replace(header, status=status, reason=root.reason)
+    if header.owner is None:
+        return header
+    known = {} if alive is None else alive
+    if header.owner not in known:
+        known[header.owner] = is_alive(header.owner)
+    return header if known[header.owner] else replace(header, status="stale")
+
+
+def in_order(children: list[RunRecords], steps: Sequence[StepRecord]) -> list[RunRecords]:
+    """Sort children by step and task."""
+    if len(children) < 2:
+        return children
+    places: dict[tuple[int, str], int] = {}
+    for step in steps:
+        # What runs next stands in the step before: its own step may still be open
+        places.update({(step.step + 1, key): ix for ix, key in enumerate(step.ready)})
+        places.update({(step.step, task.key): task.ix for task in step.tasks})
+
+    def place(child: RunRecords) -> tuple[int, int]:
+        at = child.header.parent_step or 0, child.header.parent_key or ""
+        return at[0], places.get(at, len(places))
+
+    return sorted(children, key=place)

@@ -1,0 +1,105 @@
+"""Why a run is not done, in words: where it stopped, what failed, and how."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from graphflow.errors import RouterError, RunFailedError
+from graphflow.records import AttemptRecord, RunHeader
+from graphflow.render.wording import counted, one_line
+from graphflow.run import Run
+
+__all__ = ["headline", "last_traceback", "router_traceback", "why"]
+
+_TAIL = 12
+"""Lines of a traceback."""
+
+
+def why(header: RunHeader) -> str:
+    """Say in one line why a run is not done; nothing when it is, or is just running."""
+    if header.status == "stale":
+        return "its process ended before it did"
+    if header.status == "done":
+        return ""
+    if header.status == "paused" and (words := _paused(header)):
+        return words
+    # With a reason of its own, as "conflict ...", the error says the same in more words
+    told = f"{header.error_type}: {header.error}" if header.error_type else header.error
+    return one_line(told or header.reason or "")
+
+
+def _paused(header: RunHeader) -> str:
+    """Say what a run waits for; nothing when its reason says no more than itself."""
+    kind, _, rest = (header.reason or "").partition(":")
+    if kind == "question":
+        return "it waits for an answer"
+    if kind in {"before", "after"}:
+        return f"it was to stop {kind} {rest!r}"
+    what, _, where = rest.partition(":")
+    if kind == "limit":
+        return _at_limit(what, where, json.loads(header.limits_json).get(what, 0))
+    if kind == "budget":
+        bound = json.loads(header.budget_json).get(what)
+        budget = f"the budget of {what}" if bound is None else f"the budget of {bound:g} {what}"
+        return f"{budget} is used up{f' in {where!r}' if where else ''}"
+    return ""
+
+
+def _at_limit(what: str, where: str, bound: int) -> str:
+    # The limits of a subgraph are its own, which its parent does not know
+    if what == "visits" and "/" in where:
+        return f"{where!r} has run in as many steps as the limit of its subgraph allows"
+    if what == "visits":
+        return f"{where!r} has run in {counted(bound, 'step')}, which is the limit"
+    if where:
+        return f"as many steps of subgraph {where!r} have run as its limit allows"
+    have = "has" if bound == 1 else "have"
+    return f"{counted(bound, 'step')} {have} run, which is the limit"
+
+
+def headline(run: Run[Any]) -> str:
+    """Say of a failed run which nodes failed in its open step, and how; else why it stopped."""
+    named = (one_line(f"{path}: {a.error_type}: {a.error}") for path, a in _failures(run))
+    return "; ".join(named) or why(run.records.header)
+
+
+def last_traceback(run: Run[Any]) -> str:
+    """Give the end of the traceback of the last node that failed in the open step."""
+    failed = _failures(run)
+    return _end_of(failed[-1][1].traceback) if failed else ""
+
+
+def router_traceback(error: RunFailedError) -> str:
+    """Give the end of the traceback of the router that failed; nothing when none raised."""
+    router = error.__cause__
+    own = router.__cause__ if isinstance(router, RouterError) else None
+    if own is None:
+        return ""
+    from traceback import format_exception
+
+    # The first frame is the engine's, which called it
+    first = own.__traceback__ and (own.__traceback__.tb_next or own.__traceback__)
+    return _end_of("".join(format_exception(type(own), own, first)))
+
+
+def _end_of(traceback: str) -> str:
+    lines = traceback.rstrip().splitlines()
+    return "\n".join([*["  ..."][: len(lines) > _TAIL], *lines[-_TAIL:]])
+
+
+def _failures(run: Run[Any]) -> list[tuple[str, AttemptRecord]]:
+    """Give the last failure of each node of the open step; of a subgraph those in it.
+
+    Returns:
+        (node, attempt); the node of a subgraph with its task: `sub/read`.
+    """
+    if run.status != "failed":
+        return []
+    last = {a.key: a for a in run.attempts if a.step == len(run.steps)}
+    found = []
+    for attempt in last.values():
+        child = run.children.get(f"{attempt.step}:{attempt.key}")
+        within = _failures(child) if child is not None else []
+        found += [(f"{attempt.key}/{path}", a) for path, a in within] or [(attempt.node, attempt)]
+    return found

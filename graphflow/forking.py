@@ -1,0 +1,236 @@
+"""Forks: a committed step once more, with another update or other decisions (S18)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from graphflow.engine.close import Change
+from graphflow.engine.core import Forked
+from graphflow.engine.decide import goto_of
+from graphflow.engine.position import OpenStep, Position, restore
+from graphflow.errors import InputError, InvalidUpdateError, RunNotFoundError, did_you_mean
+from graphflow.names import END, named
+from graphflow.plan import Plan, PlanNode
+from graphflow.records import DecisionRecord, RunRecords, Spent, StepRecord, TaskRecord
+from graphflow.routing import Command, Send
+from graphflow.state.reducers import Replace
+from graphflow.state.single import plain_text
+from graphflow.state.update import judge, revive
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.protocol import Checkpointer
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A fork that is ready to begin."""
+
+    origin: RunRecords
+    position: Position
+    """Where the run stood before the step."""
+    forked: Forked
+    change_json: str
+    """What is changed, the changes of a fork that is forked included."""
+    spent: Spent
+    """What the steps that it shares have used."""
+
+
+def prepare(
+    plan: Plan,
+    store: Checkpointer,
+    run_id: str,
+    step: int,
+    *,
+    update: Mapping[str, Any] | None,
+    choose: Mapping[str, Any] | None,
+) -> Prepared:
+    """Work out the first step of a fork.
+
+    Args:
+        plan: Today's graph.
+        store: Where the run is stored.
+        run_id: The run that is forked.
+        step: The step that is committed anew.
+        update: What is reduced into its state, after the updates of its tasks.
+        choose: Answers of routers, gates or nodes with a goto, by their names: they are not
+            asked again.
+
+    Raises:
+        RunNotFoundError: The run has no such step.
+        InputError: The update does not fit the state, or there is nobody to choose for.
+        GraphChangedError: The run cannot go on with this graph.
+    """
+    _check(step, update=update, choose=choose)
+    origin = store.load(run_id)
+    if not 0 <= step <= origin.header.step:
+        raise RunNotFoundError(
+            f"run {run_id} has no step {step} to fork; it has 0 to {origin.header.step}"
+        )
+    first = origin
+    while first.header.fork_of is not None and step < (first.header.fork_step or 0):
+        first = store.load(first.header.fork_of)  # whose step it is
+    change = json.loads(first.header.fork_json or "{}") if _is_first(first, step) else {}
+    while _is_first(first, step):  # the run that ran the step, not one that committed it anew
+        first = store.load(str(first.header.fork_of))
+    if update is not None:
+        change |= _encoded(plan, restore(plan, first, step), update)
+    change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
+    position = _before(plan, first, step)
+    record = first.steps[step]
+    if record.heard:
+        position.open = OpenStep(heard=True)
+    forked = _forked(plan, position, record, change)
+    spent = _spent(origin, step)
+    change["spent"] = asdict(spent)
+    return Prepared(origin, position, forked, json.dumps(change), spent)
+
+
+def _check(step: object, **changes: object) -> None:
+    if isinstance(step, bool) or not isinstance(step, int):
+        raise InputError(f"fork(step={step!r}): pass the number of a committed step")
+    for word, given in changes.items():
+        if not isinstance(given, Mapping | None):
+            raise InputError(f"fork({word}={given!r}): pass a dict")
+
+
+def _spent(records: RunRecords, upto: int) -> Spent:
+    """Add up what a run and its children have used, up to a step."""
+    calls = [call for call in records.calls if call.step <= upto]
+    tasks = [task for step in records.steps if step.step <= upto for task in step.tasks]
+    failed = [attempt.duration_ms for attempt in records.attempts if attempt.step <= upto]
+    whole = Spent(
+        len(calls),
+        sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in calls),
+        (sum(task.duration_ms for task in tasks if task.items is None) + sum(failed)) / 1e3,
+    )
+    for child in records.children:
+        if (child.header.parent_step or 0) <= upto:
+            own = _spent(child, child.header.step)
+            whole = Spent(
+                whole.calls + own.calls, whole.tokens + own.tokens, whole.seconds + own.seconds
+            )
+    return whole
+
+
+def _is_first(records: RunRecords, step: int) -> bool:
+    return records.header.fork_of is not None and records.header.fork_step == step
+
+
+def _before(plan: Plan, records: RunRecords, step: int) -> Position:
+    if step > 0:
+        return restore(plan, records, step - 1)
+    begun = restore(plan, records, 0)
+    return Position(-1, begun.values)
+
+
+def _forked(
+    plan: Plan, position: Position, record: StepRecord, change: Mapping[str, Any]
+) -> Forked:
+    choices, made = dict(change["choose"]), Change()
+    gotos = [decision for decision in record.decisions if decision.kind != "router"]
+    results = []
+    for task in record.tasks:
+        own = replace(task, goto=_own_decision(task, gotos))
+        node = plan.nodes.get(task.node)
+        if own.goto is not None and node is not None and task.node in choices:
+            own.goto = _chosen_for(plan, position, node, own.goto, choices[task.node])
+        update = revive(plan.schema, task.update_json, task.replaces, position.values)
+        results.append((own, update))
+    decided = {task.node for task, _ in results if task.goto is not None}
+    for name, answer in choices.items():
+        if name not in decided:
+            made.choose[_router(plan, record, name)] = _answer(answer)
+    if change.get("update"):
+        text, replaces = json.dumps(change["update"]), change["replaces"]
+        made.update = revive(plan.schema, text, replaces, position.values)
+    return Forked(results, made)
+
+
+def _own_decision(task: TaskRecord, gotos: list[DecisionRecord]) -> DecisionRecord | None:
+    """Give a task the decision that it made itself; those of one node stand in its tasks' order."""
+    for decision in gotos:
+        if decision.source == task.node:
+            gotos.remove(decision)
+            return decision
+    return None
+
+
+def _chosen_for(
+    plan: Plan, position: Position, node: PlanNode, made: DecisionRecord, answer: Any
+) -> DecisionRecord:
+    """Choose for a gate, or for a node with a goto."""
+    words = "chosen for the fork"
+    if node.gate is None:
+        try:
+            command = Command(goto=_answer(answer), reason=words)
+            return goto_of(plan, position, node, command, ())
+        except InvalidUpdateError as error:
+            raise InputError(f"fork(choose={{{node.name!r}: ...}}): {error}") from error
+    ways = node.gate.answers()
+    found = (
+        [word for word, target in ways.items() if answer in {word, target, _spelled(target)}]
+        if isinstance(answer, str)
+        else []
+    )
+    if not found:
+        raise InputError(
+            f"fork(choose={{{node.name!r}: {answer!r}}}): gate {node.name!r} answers one of"
+            f" {list(ways)!r}"
+        )
+    word = found[0]
+    return made._replace(chosen=(ways[word],), answer=word, reason=words, evidence=())
+
+
+def _spelled(target: str) -> str:
+    return "END" if target == END else target
+
+
+def _router(plan: Plan, record: StepRecord, name: str) -> tuple[str, str]:
+    """Find the router that is meant: by its own name, or by that of the node it leaves."""
+    sources = {task.node for task in record.tasks} or {"__start__"}
+    routers = [r for source in plan.ordered(sources) for r in plan.nodes[source].routers]
+    found = [r for r in routers if name in {r.name, f"{r.source}:{r.name}"}]
+    found = found or [r for r in routers if r.source == named(name)][:2]
+    if len(found) == 1:
+        return found[0].source, found[0].name
+    known = [r.name for r in routers]
+    words = f"several routers are meant by {name!r}" if found else f"no router {name!r} decided"
+    raise InputError(f"fork: {words} in step {record.step}.{did_you_mean(name, known)}")
+
+
+def _encoded(plan: Plan, after: Position, update: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge an update of the state after the step."""
+    try:
+        judged = judge(plan.schema, after.values, update)
+    except InvalidUpdateError as error:
+        raise InputError(f"fork(update=...): {error}") from error
+    replaced = [name for name, value in judged.values.items() if type(value) is Replace]
+    texts = plan.schema.codec.join(judged.texts.items())
+    return {"update": json.loads(texts), "replaces": replaced}
+
+
+def _plain_choices(choose: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(answer) for name, answer in choose.items()}
+
+
+def _plain(answer: Any) -> Any:
+    if isinstance(answer, Send):
+        return {"send": answer.node, "input": json.loads(plain_text(answer.update))}
+    if isinstance(answer, list | tuple):
+        return [_plain(a) for a in answer]
+    if answer is None or isinstance(answer, str | int | float | bool):
+        return answer
+    raise InputError(
+        f"fork(choose=...): {answer!r} is no answer; pass a node's name, a Send, or a list of these"
+    )
+
+
+def _answer(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return Send(plain["send"], plain["input"])
+    return [_answer(a) for a in plain] if isinstance(plain, list) else plain

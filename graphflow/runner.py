@@ -1,0 +1,108 @@
+"""Has runs advanced for the faces that people touch, and tells what came of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeAlias
+from weakref import WeakSet
+
+from graphflow.drive import adrive, drive
+from graphflow.engine.effects import Outcome
+from graphflow.engine.tasks import text_of
+from graphflow.errors import LeaseLostError, RunFailedError
+from graphflow.records import Ending, RunRecords
+from graphflow.run import Run, Seen
+from graphflow.shared import Interrupted
+from graphflow.state.schema import S, StateSchema
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.protocol import Checkpointer
+    from graphflow.opening import Opened
+
+__all__ = ["Ended", "Runner"]
+
+Ended: TypeAlias = tuple[Run[S], Outcome | None]
+
+
+class Runner(Generic[S]):
+    """Advances the runs of one graph on one store.
+
+    Args:
+        name: The graph's name.
+        store: Where its runs are stored.
+        schema: Its state.
+    """
+
+    def __init__(self, name: str, store: Checkpointer, schema: StateSchema[S]) -> None:
+        self._name, self._store, self._schema = name, store, schema
+        self._given: WeakSet[Run[S]] = WeakSet()
+
+    def advance(self, opened: Opened) -> Ended[S]:
+        """Advance a run in the caller's thread.
+
+        Returns:
+            The run, and why the engine stopped; None when there was nothing to advance.
+        """
+        try:
+            return self._ended(opened, opened.drive(drive))
+        except (LeaseLostError, Interrupted) as error:
+            return self._cancelled(opened, error)
+
+    async def aadvance(self, opened: Opened) -> Ended[S]:
+        """Advance a run in the running event loop."""
+        try:
+            return self._ended(opened, await opened.adrive(adrive))
+        except (LeaseLostError, Interrupted) as error:
+            return self._cancelled(opened, error)
+
+    def read(self, tail: RunRecords) -> Run[S]:
+        """Give a run whose tail has been read."""
+        run = Run(self._store, tail.header.run_id, self._schema, tail=tail)
+        self._given.add(run)
+        return run
+
+    def read_all(self) -> None:
+        """Read the runs that were given and are still at hand, before the store is closed."""
+        for run in list(self._given):
+            _ = run.records
+
+    def raise_if_failed(self, run: Run[S], outcome: Outcome | None) -> Run[S]:
+        """Give the run.
+
+        Raises:
+            RunFailedError: Something failed just now.
+        """
+        if outcome is None or not outcome.errors:
+            return run
+        errors = list(outcome.errors.values())
+        words = "; ".join(
+            f"{task}{': ' if task else ''}{type(error).__name__}: {text_of(error)}"
+            for task, error in outcome.errors.items()
+        )
+        stop = "" if words.endswith((".", "?", "!")) else "."
+        raise RunFailedError(
+            f"run {run.run_id} of graph {self._name!r} failed in step {len(run.steps)}:"
+            f" {words}{stop} Everything up to step {len(run.steps) - 1} is stored; mend it, then"
+            f" flow.resume({run.run_id!r})",
+            run,
+        ) from (errors[0] if len(errors) == 1 else ExceptionGroup("the nodes that failed", errors))
+
+    def _ended(self, opened: Opened, outcome: Outcome | None) -> Ended[S]:
+        if outcome is None:
+            return self.read(opened.over), None  # type: ignore[arg-type]  # then it is over
+        session, position = opened.session, opened.position
+        if (
+            outcome.ending is not None and not session.has_begun
+        ):  # a router failed before the first commit: there is no run
+            raise outcome.errors[""]
+        seen = Seen(position.step, position.values, outcome.ending or Ending("running"))
+        run = Run(self._store, session.header.run_id, self._schema, seen=seen)
+        self._given.add(run)
+        return run, outcome
+
+    def _cancelled(self, opened: Opened, error: BaseException) -> Ended[S]:
+        """Give a run that was cancelled while it was advanced; else the error goes on."""
+        if opened.session.has_begun:
+            tail = self._store.load(opened.session.header.run_id, tail=True)
+            if tail.header.status == "cancelled":
+                return self.read(tail), None
+        raise error

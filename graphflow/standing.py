@@ -1,0 +1,107 @@
+"""How the tasks of a run's open step stand, read from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from graphflow.errors import BudgetSignal
+from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
+
+__all__ = ["open_tasks", "task_of"]
+
+
+def task_of(key: str) -> str:
+    """Find the task that an item's key belongs to: `m[1]` is one of `m`."""
+    return key.partition("[")[0]
+
+
+def open_tasks(records: RunRecords) -> dict[str, str]:
+    """Say how each task of the open step stands (S15).
+
+    Args:
+        records: Of one run; its tail is enough.
+
+    Returns:
+        Task key -> "done", "fallback" (complete without an update), "failed", "asking" or "limit"
+        (it waits for a larger budget, or its child run for larger limits), in the order of the
+        step. A task that has not ended, or not begun, is not named.
+    """
+    if not records.steps:
+        return {}
+    opened = records.steps[-1].step + 1
+    kept = {task.key: "done" if task.fell_back is None else "fallback" for task in records.kept}
+    asked: dict[str, list[QuestionRecord]] = {}
+    for question in records.questions:
+        if question.step == opened:
+            asked.setdefault(task_of(question.key), []).append(question)
+    children = {
+        child.header.parent_key: child.header
+        for child in records.children
+        if child.header.parent_step == opened
+    }
+    spent = _is_spent(records.header)
+    done = {f"{item.key}[{item.ix}]" for item in records.items if item.step == opened}
+    failed = _last_failures(a for a in records.attempts if a.step == opened and a.key not in done)
+    found = {}
+    for key in records.steps[-1].ready:
+        standing = kept.get(key)
+        standing = standing or _standing(children.get(key), asked.get(key, ()), failed.get(key))
+        if standing or spent:
+            found[key] = standing or "limit"
+    return found
+
+
+def _is_spent(header: RunHeader) -> bool:
+    """Tell whether a run is paused since tasks of its own have used up a budget."""
+    kind, *path = (header.reason or "").split(":")
+    return header.status == "paused" and kind == "budget" and len(path) == 1
+
+
+def _last_failures(attempts: Iterable[AttemptRecord]) -> dict[str, tuple[datetime, str]]:
+    """Say when each task failed last, and whether it is "failed" or at a "limit"."""
+    last = {attempt.key: attempt for attempt in attempts}  # of each item of a map, too
+    found: dict[str, tuple[datetime, str]] = {}
+    for attempt in last.values():
+        took = timedelta(milliseconds=attempt.duration_ms)
+        end = datetime.fromisoformat(attempt.started_at) + took
+        how = "limit" if attempt.error_type == BudgetSignal.__name__ else "failed"
+        key = task_of(attempt.key)
+        before, standing = found.get(key, (end, how))
+        found[key] = max(before, end), "failed" if "failed" in {standing, how} else how
+    return found
+
+
+def _standing(
+    child: RunHeader | None,
+    asked: Sequence[QuestionRecord],
+    failed: tuple[datetime, str] | None,
+) -> str | None:
+    if any(_is_open(question, failed and failed[0]) for question in asked):
+        return "asking"
+    stopped = _child_standing(child) if child else None
+    if stopped or failed is not None:
+        return stopped or (failed and failed[1])
+    answered = any(q.kind == "question" and q.answer_json is not None for q in asked)
+    return "done" if answered else None
+
+
+def _is_open(question: QuestionRecord, failed: datetime | None) -> bool:
+    """Tell whether a question waits: not answered, and its task has not failed since."""
+    if question.answer_json is not None:
+        return False
+    # An escalation is asked because of the failure: nothing runs until it is answered
+    if failed is None or question.kind == "escalation":
+        return True
+    return datetime.fromisoformat(question.asked_at) >= failed
+
+
+def _child_standing(header: RunHeader) -> str | None:
+    reason = header.reason or ""
+    if header.status == "failed":
+        return "failed"
+    if header.status == "paused" and reason == "question":
+        return "asking"
+    if header.status == "paused" and reason.startswith(("limit:", "budget:")):
+        return "limit"
+    return None
