@@ -48,6 +48,8 @@ class Crew:
 
     def __enter__(self) -> Self:
         self._session.shared.crews.append(self._wake)
+        if self._session.shared.is_interrupted:
+            self._wake()  # it came before
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -175,6 +177,8 @@ class AsyncCrew:
         if own is not None:
             self._stop = lambda: _stop(loop, own)
             self._session.shared.crews.append(self._stop)
+            if self._session.shared.is_interrupted:
+                self._stop()  # it came before
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, _trace: object) -> None:

@@ -207,17 +207,20 @@ class Flow(Wakes[S]):
                 failing router of START); the others have run.
         """
         self._check_all(inputs, run_ids)
-        asked, begun = Asked(budget=budget, deps=deps), set[Opened]()
+        asked, begun, stopped = Asked(budget=budget, deps=deps), set[Opened](), list[bool]()
 
         def one(place: int) -> Run[S]:
             opened = self._begin(inputs[place], run_ids[place] if run_ids else None, asked)
             begun.add(opened)
+            if stopped:  # before it was seen here
+                opened.session.shared.interrupt()
             try:
                 return self._runner.advance(opened)[0]
             finally:
                 begun.discard(opened)
 
         def interrupt_all() -> None:
+            stopped.append(True)
             for opened in list(begun):
                 opened.session.shared.interrupt()
 

@@ -23,7 +23,7 @@ from graphflow.history import values_at
 from graphflow.names import new_run_id
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
-from graphflow.records import RunHeader, RunRecords, Spent
+from graphflow.records import Ending, RunHeader, RunRecords, Spent
 from graphflow.session import Session
 from graphflow.shared import Shared
 from graphflow.spending import Ledger
@@ -259,8 +259,12 @@ class Opener:
         new_limits = None if asked.limits is None else json.dumps(asdict(limits))
         newer = session.take(limits_json=new_limits, budget_json=budget_json(asked.budget))
         try:
-            if newer is not None:
+            if newer is not None:  # until it was taken, somebody else may have gone on
                 position = restore(self._plan, newer)
+                if not position.ready and not position.held:
+                    session.release(Ending("done"))
+                    over = self._store.load(header.run_id, tail=True)
+                    return Opened(self._plan, session, position, bounds, over=over)
             return Opened(self._plan, session, position, bounds)
         except BaseException:
             session.release()

@@ -102,7 +102,7 @@ class Session:
             budget_json: Its budget from now on; None: as it is.
 
         Returns:
-            The tail of its records, when somebody else had it since its header was read.
+            The tail of its records, read under the lease; None of a child.
 
         Raises:
             RunBusyError: It is being advanced, here or by another process.
@@ -117,10 +117,7 @@ class Session:
                 budget_json=budget_json,
                 under=under,
             )
-            was_held = self.header.status == "running" and self.header.owner is not None
-            if self._parent is not None or (
-                self._lease.epoch == self.header.epoch + 1 and not was_held
-            ):
+            if self._parent is not None:  # nobody else can have had a child meanwhile
                 return None
             return self.store.load(run_id, tail=True)
         except BaseException:

@@ -44,14 +44,14 @@ def stream(open_run: Callable[[Channel], Opened], runner: Runner[Any]) -> Iterat
             channel.close()
 
     worker = Thread(target=copy_context().run, args=(work,), name="graphflow-stream", daemon=True)
-    worker.start()
-    try:
+    try:  # Ctrl-C may come while the thread starts
+        worker.start()
         yield from channel
     finally:
         channel.close()
-        if worker.is_alive():
-            opened.session.shared.interrupt()
-        worker.join()
+        opened.session.shared.interrupt()
+        if worker.ident is not None:
+            worker.join()
     for error in errors:
         if not isinstance(error, Interrupted):
             raise error
