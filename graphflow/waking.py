@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from graphflow.answering import answer_question, find_open, overdue, the_question, worded
 from graphflow.asked import Asked
-from graphflow.errors import DefinitionError, RunError
+from graphflow.errors import DefinitionError, RunBusyError, RunError
 from graphflow.forking import prepare
 from graphflow.opening import Opened, Opener
 from graphflow.plan import Plan
@@ -116,10 +116,10 @@ class Wakes(Generic[S]):
             RunFailedError: A node failed afterwards.
         """
         self._refuse_stale()
-        whole, asked = self._store_answer(run_id, value, key), Asked(deps=deps, again=False)
-        if not resume:
-            return self.get(whole)
-        return self._runner.raise_if_failed(*self._runner.advance(self._opener.take(whole, asked)))
+        opened = self._answered(run_id, value, key, Asked(deps=deps, again=False), resume=resume)
+        if isinstance(opened, Run):
+            return opened
+        return self._runner.raise_if_failed(*self._runner.advance(opened))
 
     async def aanswer(
         self,
@@ -132,10 +132,9 @@ class Wakes(Generic[S]):
     ) -> Run[S]:
         """Do as `answer` does, in the running event loop."""
         self._refuse_stale()
-        whole, asked = self._store_answer(run_id, value, key), Asked(deps=deps, again=False)
-        if not resume:
-            return self.get(whole)
-        opened = self._opener.take(whole, asked)
+        opened = self._answered(run_id, value, key, Asked(deps=deps, again=False), resume=resume)
+        if isinstance(opened, Run):
+            return opened
         return self._runner.raise_if_failed(*await self._runner.aadvance(opened))
 
     def fork(
@@ -232,6 +231,18 @@ class Wakes(Generic[S]):
         whole = self._opener.find(run_id).header.run_id
         ready = prepare(self._plan, self.store, whole, step, update=update, choose=choose)
         return self._opener.fork(ready, asked)
+
+    def _answered(
+        self, run_id: str, value: Any, key: str | None, asked: Asked, *, resume: bool
+    ) -> Opened | Run[S]:
+        """Store an answer; open the run to go on with it, or give it as it stands."""
+        whole = self._store_answer(run_id, value, key)
+        if not resume:
+            return self.get(whole)
+        try:
+            return self._opener.take(whole, asked)
+        except RunBusyError:  # somebody took it since, and goes on with this answer too
+            return self.get(whole)
 
     def _store_answer(self, run_id: str, value: Any, key: str | None) -> str:
         """Store an answer; give the run's whole id."""
