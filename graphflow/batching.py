@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
+from functools import partial
 
+from graphflow.background import settle, stop
 from graphflow.errors import GraphflowError, InputError
 from graphflow.run import Run
 from graphflow.state.schema import S
+from graphflow.threads import Threads
 
 __all__ = ["abatch", "batch", "check_ids"]
 
@@ -45,18 +48,23 @@ def batch(
     _check(concurrency)
     if concurrency == 1:
         return _all_runs([attempt(place) for place in range(count)])
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future
 
-    pool = ThreadPoolExecutor(concurrency)
+    threads = Threads(min(concurrency, count))
+    futures: list[Future[Run[S] | GraphflowError]] = [Future() for _ in range(count)]
     try:
-        waiting = [pool.submit(copy_context().run, attempt, place) for place in range(count)]
-        return _all_runs([future.result() for future in waiting])
+        for place, future in enumerate(futures):
+            context = copy_context()
+            threads.submit(partial(settle, future, partial(context.run, attempt, place)))
+        return _all_runs([future.result() for future in futures])
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in futures:
+            future.cancel()
         interrupt_all()
         raise
     finally:
-        pool.shutdown()
+        stop(futures)
+        threads.close()
 
 
 async def abatch(

@@ -31,22 +31,21 @@ class Channel:
     def __init__(self, size: int = 64) -> None:
         self._size = size
         self._events: deque[Event] = deque()
-        self._changed = threading.Condition()
+        # Not a Condition: Ctrl-C inside of one, which is written in Python, may leave it locked
+        self._lock = threading.RLock()
         self._wakers: list[Callable[[], None]] = []
         self.is_closed = False
 
     def put(self, event: Event) -> None:
         """Add an event; nothing happens when nobody listens any more."""
-        with self._changed:
+        with self._lock:
             if not self.is_closed:
                 self._events.append(event)
                 self._notify()
 
     def room(self) -> None:
         """Wait until the listener has caught up."""
-        with self._changed:
-            while self._is_full():
-                self._changed.wait()
+        self._wait_while(self._is_full)
 
     async def aroom(self) -> None:
         """Wait until the listener has caught up, without holding up the loop."""
@@ -55,15 +54,14 @@ class Channel:
 
     def close(self) -> None:
         """Say that nobody listens any more, or that nothing comes any more."""
-        with self._changed:
+        with self._lock:
             self.is_closed = True
             self._notify()
 
     def __iter__(self) -> Iterator[Event]:
         while True:
-            with self._changed:
-                while not self._events and not self.is_closed:
-                    self._changed.wait()
+            self._wait_while(self._is_idle)
+            with self._lock:
                 if not self._events:
                     return
                 event = self._events.popleft()
@@ -74,7 +72,7 @@ class Channel:
         while True:
             while (waker := self._waker(self._is_idle)) is not None:
                 await waker
-            with self._changed:
+            with self._lock:
                 if not self._events:
                     return
                 event = self._events.popleft()
@@ -87,11 +85,22 @@ class Channel:
     def _is_idle(self) -> bool:
         return not self._events and not self.is_closed
 
+    def _wait_while(self, blocked: Callable[[], bool]) -> None:
+        """Hold up the thread as long as it is blocked."""
+        while True:
+            gate = threading.Lock()
+            with self._lock:
+                if not blocked():
+                    return
+                gate.acquire()
+                self._wakers.append(gate.release)
+            gate.acquire()
+
     def _waker(self, blocked: Callable[[], bool]) -> asyncio.Future[None] | None:
         """Give what the running loop is to await as long as it is blocked."""
         import asyncio
 
-        with self._changed:
+        with self._lock:
             if not blocked():
                 return None
             loop = asyncio.get_running_loop()
@@ -100,7 +109,6 @@ class Channel:
             return waker
 
     def _notify(self) -> None:
-        self._changed.notify_all()
         wakers, self._wakers = self._wakers, []
         for wake in wakers:
             wake()

@@ -8,7 +8,7 @@ from threading import Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
-from graphflow.background import call_async, in_thread
+from graphflow.background import call_async, in_thread, settle, stop
 from graphflow.clock import now
 from graphflow.engine.effects import Outcome, Steps
 from graphflow.engine.tasks import ChildEnd, Ended, Task, text_of
@@ -47,21 +47,14 @@ class Crew:
         self._came: SimpleQueue[Ended | BaseException] | None = None
 
     def __enter__(self) -> Self:
-        self._session.shared.crews.append(self._wake)
-        if self._session.shared.is_interrupted:
-            self._wake()  # it came before
+        self._session.shared.watch(self._wake)
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Cancel async bodies, and wait for what runs: no body outlives its run."""
-        self._session.shared.crews.remove(self._wake)
+        self._session.shared.unwatch(self._wake)
         if self._running:
-            from concurrent.futures import wait
-
-            running = list(self._running)
-            for future in running:
-                future.cancel()
-            wait(running)
+            stop(list(self._running))
 
     def run(self, task: Task) -> Ended:
         """Run the only task."""
@@ -99,15 +92,18 @@ class Crew:
         return self._came
 
     def _launch(self) -> None:
+        from concurrent.futures import Future
+
         tasks, self._waiting = self._waiting, []
-        for task in tasks:  # one by one: an interrupt in between must find what runs already
-            if task.node.is_async:
-                future = call_async(_carried(task, self._session))
-            else:
-                future = in_thread(self._execute, task)
-            self._running.add(future)
-            self._left += 1
+        for task in tasks:
+            future: Future[Any] = Future()
             future.add_done_callback(self._take)
+            self._running.add(future)  # before it begins: an interrupt must find what runs
+            self._left += 1
+            if task.node.is_async:
+                call_async(future, _carried(task, self._session))
+            else:
+                in_thread(future, self._execute, task)
 
     def _take(self, future: Future[Any]) -> None:
         self._running.discard(future)
@@ -176,9 +172,7 @@ class AsyncCrew:
         own, loop = asyncio.current_task(), asyncio.get_running_loop()
         if own is not None:
             self._stop = lambda: _stop(loop, own)
-            self._session.shared.crews.append(self._stop)
-            if self._session.shared.is_interrupted:
-                self._stop()  # it came before
+            self._session.shared.watch(self._stop)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
@@ -186,7 +180,7 @@ class AsyncCrew:
         import asyncio
 
         if self._stop is not None:
-            self._session.shared.crews.remove(self._stop)
+            self._session.shared.unwatch(self._stop)
         if self._running:
             running = list(self._running)
             for task in running:
@@ -290,9 +284,15 @@ async def _carried(task: Task, session: Session) -> Ended | BaseException:
 async def _afar(task: Task, session: Session) -> Ended:
     """Run a plain body in a thread, for a caller that awaits."""
     import asyncio
+    from concurrent.futures import Future
 
     one = Execution(task, session)
-    far = asyncio.wrap_future(in_thread(_call, one) if one.limit is None else _apart(one))
+    if one.limit is None:
+        body: Future[Ended] = Future()
+        in_thread(body, _call, one)
+    else:
+        body = _apart(one)
+    far = asyncio.wrap_future(body)
     try:
         done, _ = await asyncio.wait([far], timeout=one.limit)
         return far.result() if done else one.ran_out()
@@ -316,17 +316,17 @@ def _in_time(one: Execution, shared: Shared) -> Ended:
     body = _apart(one)
     stopped: Future[Ended] = Future()
 
-    def stop() -> None:
+    def leave() -> None:
         stopped.set_exception(Interrupted())
 
-    shared.crews.append(stop)
+    shared.watch(leave)
     try:
         done, _ = wait([body, stopped], one.limit, FIRST_COMPLETED)
     finally:
-        shared.crews.remove(stop)
+        shared.unwatch(leave)
     if body in done:
         return body.result()
-    if done or shared.is_interrupted:
+    if done:
         raise Interrupted  # the body is left behind, as when its time is up
     return one.ran_out()
 
@@ -337,14 +337,8 @@ def _apart(one: Execution) -> Future[Ended]:
     from contextvars import copy_context
 
     future: Future[Ended] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(_call(one))
-        except BaseException as error:  # noqa: BLE001 - who waits raises it
-            future.set_exception(error)
-
-    Thread(target=copy_context().run, args=(work,), daemon=True).start()
+    work = copy_context().run
+    Thread(target=settle, args=(future, lambda: work(_call, one)), daemon=True).start()
     return future
 
 

@@ -32,16 +32,29 @@ class Shared:
     limits: Limits | None = None
     """New limits, also for children that are open."""
     is_interrupted: bool = False
-    crews: list[Callable[[], None]] = field(default_factory=list)
-    """Wakes who waits for running tasks."""
-    _stopped: threading.Event | None = None
+    _wakers: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Have a function called once when somebody interrupts the run; at once if it is so."""
+        with self._lock:
+            self._wakers.append(wake)
+            is_late = self.is_interrupted
+        if is_late:
+            wake()
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Have it called no more."""
+        self._wakers.remove(wake)
 
     def interrupt(self) -> None:
         """End the wait for the run; it stands where its last step was committed."""
-        self.is_interrupted = True
-        if self._stopped is not None:
-            self._stopped.set()
-        for wake in list(self.crews):
+        with self._lock:
+            if self.is_interrupted:
+                return
+            self.is_interrupted = True
+            wakers = list(self._wakers)
+        for wake in wakers:
             wake()
 
     def sleep(self, seconds: float) -> None:
@@ -50,7 +63,10 @@ class Shared:
         Raises:
             Interrupted: It did.
         """
-        if self._stopped is None:
-            self._stopped = threading.Event()
-        if self.is_interrupted or self._stopped.wait(seconds):
-            raise Interrupted
+        came = threading.Event()
+        self.watch(came.set)
+        try:
+            if came.wait(seconds):
+                raise Interrupted
+        finally:
+            self.unwatch(came.set)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextvars import copy_context
-from threading import Thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING, Any
 
+from graphflow.background import settle
 from graphflow.channel import Channel
 from graphflow.shared import Interrupted
 
@@ -33,28 +35,25 @@ def stream(open_run: Callable[[Channel], Opened], runner: Runner[Any]) -> Iterat
     if opened.over is not None:
         yield _over(opened.over.header)
         return
-    errors: list[BaseException] = []
+    ended: Future[Any] = Future()
 
     def work() -> None:
-        try:
-            runner.advance(opened)
-        except BaseException as error:  # noqa: BLE001 - who reads the stream raises it
-            errors.append(error)
-        finally:
-            channel.close()
+        settle(ended, lambda: runner.advance(opened))
+        channel.close()
 
     worker = Thread(target=copy_context().run, args=(work,), name="graphflow-stream", daemon=True)
-    try:  # Ctrl-C may come while the thread starts
+    try:
         worker.start()
         yield from channel
     finally:
         channel.close()
         opened.session.shared.interrupt()
-        if worker.ident is not None:
-            worker.join()
-    for error in errors:
-        if not isinstance(error, Interrupted):
-            raise error
+        # Ctrl-C may have come while the thread started: it begins no more, or it is waited for.
+        # Garbage may be collected in the thread itself, which cannot wait for its own end.
+        is_over = not ended.cancel() and current_thread() is not worker
+        error = ended.exception() if is_over else None
+    if error is not None and not isinstance(error, Interrupted):
+        raise error
 
 
 async def astream(

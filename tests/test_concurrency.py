@@ -648,25 +648,17 @@ os._exit(0)  # a plain body that was left behind does not hold up the end
 """
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        "run",
-        "stream",
-        "batch",
-        pytest.param(
-            "threads",
-        ),
-        "arun",
-        "abatch",
-        "astream",
-    ],
-)
-@pytest.mark.parametrize("kind", ["plain", "async", "timed plain", "timed async"])
+FACES = ["run", "stream", "batch", "threads", "arun", "abatch", "astream"]
+STOPPABLE = [
+    ("plain", "run"),
+    ("plain", "batch"),  # a plain body in a thread cannot be stopped: it is waited for, see below
+    *((kind, face) for kind in ("async", "timed plain", "timed async") for face in FACES),
+]
+
+
+@pytest.mark.parametrize(("kind", "where"), STOPPABLE)
 def test_ctrl_c_leaves_a_run_that_resumes(where: str, kind: str, tmp_path: Path) -> None:
     """A real SIGINT: KeyboardInterrupt, the run is paused "interrupted", and a resume goes on."""
-    if kind == "plain" and where not in {"run", "batch"}:
-        pytest.skip("a plain body in a thread cannot be stopped: it is waited for, see below")
     told = python(CTRL_C, str(tmp_path / "runs.db"), kind, where, timeout=20)
 
     assert told == ["paused interrupted ['a'] 0", "['a', 'body', 'b']"]
@@ -706,18 +698,7 @@ with line(a=say("a"), body=body).compile(path) as flow:
 """
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        "stream",
-        "astream",
-        "arun",
-        pytest.param(
-            "several",
-            marks=pytest.mark.xfail(reason="Ctrl-C while a pool starts a thread: it is not seen"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("where", ["stream", "astream", "arun", "several"])
 def test_ctrl_c_waits_for_a_plain_body_in_a_thread(where: str, tmp_path: Path) -> None:
     """No body outlives its run: it ends first, then the run is paused."""
     told = python(WAITED_FOR, str(tmp_path / "runs.db"), where, timeout=15)
@@ -735,16 +716,18 @@ async def later(state):
 graph = StateGraph(State, name="loop")
 graph.add_node("step", later if "async" in face else step)
 graph.add_edge(START, "step")
-on = lambda s: END if s.n >= 60 else "step"
+on = lambda s: END if s.n >= 30 else "step"
 graph.add_conditional_edges("step", on, ["step", END], name="on")
 signal.signal(signal.SIGALRM, signal.default_int_handler)  # as SIGINT, but when a timer says so
-hits = 0
+hits = turns = 0
 with graph.compile(path, limits=Limits(steps=1000, visits=1000)) as flow:
-    for turn in range(40):
-        run_id = f"r{turn}"
+    flow.run({}, run_id="first")  # Ctrl-C within other libraries' imports is theirs to survive
+    while hits <= 40 or turns < 20:
+        turns += 1
+        run_id = f"r{turns}"
         while True:
             try:
-                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.03))
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.015))
                 try:
                     run = flow.run({}, run_id=run_id)
                 finally:
@@ -754,19 +737,16 @@ with graph.compile(path, limits=Limits(steps=1000, visits=1000)) as flow:
                 hits += 1
         run = flow.get(run_id)
         assert run.status == "done", run
-        assert run.state.log == [str(i) for i in range(60)], run.state.log
-        assert [s.step for s in run.steps] == list(range(61))
-print(hits > 40, file=sys.stdout)
+        assert run.state.log == [str(i) for i in range(30)], run.state.log
+        assert [s.step for s in run.steps] == list(range(31))
+print("all done", file=sys.stdout)
 """
 
 
-@pytest.mark.xfail(
-    strict=False, reason="Ctrl-C while a thread or a loop starts: the standard library's own gaps"
-)
 @pytest.mark.parametrize("face", ["plain", "async"])
 def test_ctrl_c_anywhere(face: str, tmp_path: Path) -> None:
     """Interrupts that come at any moment, also inside the store: nothing is lost or done twice."""
-    assert python(ANYWHERE, str(tmp_path / "runs.db"), face, timeout=120) == ["True"]
+    assert python(ANYWHERE, str(tmp_path / "runs.db"), face, timeout=120) == ["all done"]
 
 
 class AtCall:
@@ -821,14 +801,7 @@ def interrupted_at(number: int, face: str, graph: StateGraph[State], store: Any)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "face"),
-    [
-        pytest.param("memory", "run"),
-        pytest.param("memory", "resume"),
-        pytest.param("memory", "answer"),
-        ("sqlite", "run"),
-        pytest.param("sqlite", "resume"),
-        pytest.param("sqlite", "answer"),
-    ],
+    [(kind, face) for kind in ("memory", "sqlite") for face in ("run", "resume", "answer")],
 )
 def test_ctrl_c_at_each_call(kind: str, face: str, tmp_path: Path) -> None:
     """Wherever in graphflow Ctrl-C hits, the run can be taken up again, and ends alike."""
