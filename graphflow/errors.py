@@ -40,10 +40,11 @@ PauseSignal                       a node's body stops here, and the run waits
   BudgetSignal                      for a larger budget
 """
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "AnswerError",
@@ -82,8 +83,11 @@ __all__ = [
     "SubgraphError",
     "TargetError",
     "did_you_mean",
+    "failures",
     "text_of",
 ]
+
+_MOST_SAID = 8
 
 
 def did_you_mean(name: str, known: "Iterable[str]") -> str:
@@ -118,6 +122,20 @@ def text_of(error: BaseException) -> str:
         return words
     parts = [(type(part).__name__, text_of(part)) for part in error.exceptions]
     return "; ".join([words, *(f"{name}: {text}" for name, text in parts if text not in words)])
+
+
+def failures(errors: "Mapping[str, BaseException]") -> str:
+    """Say what failed in each task; of many, in the first few.
+
+    Args:
+        errors: By task; "" when it was no task.
+    """
+    words = [
+        f"{task}{task and ': '}{type(error).__name__}: {text_of(error)}"
+        for task, error in islice(errors.items(), _MOST_SAID)
+    ]
+    more = len(errors) - len(words)
+    return "; ".join([*words, f"and {more} more"] if more else words)
 
 
 class GraphflowError(Exception):

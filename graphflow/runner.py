@@ -7,8 +7,7 @@ from weakref import WeakSet
 
 from graphflow.drive import adrive, drive
 from graphflow.engine.effects import Outcome
-from graphflow.engine.tasks import text_of
-from graphflow.errors import LeaseLostError, RunFailedError
+from graphflow.errors import LeaseLostError, RunFailedError, failures
 from graphflow.records import Ending, RunRecords
 from graphflow.run import Run, Seen
 from graphflow.shared import Interrupted
@@ -74,10 +73,7 @@ class Runner(Generic[S]):
         if outcome is None or not outcome.errors:
             return run
         errors = list(outcome.errors.values())
-        words = "; ".join(
-            f"{task}{': ' if task else ''}{type(error).__name__}: {text_of(error)}"
-            for task, error in outcome.errors.items()
-        )
+        words = failures(outcome.errors)
         stop = "" if words.endswith((".", "?", "!")) else "."
         raise RunFailedError(
             f"run {run.run_id} of graph {self._name!r} failed in step {len(run.steps)}:"

@@ -139,7 +139,8 @@ class Session:
                 ending = Ending("paused", "interrupted", error=words)
                 with suppress(LeaseLostError):  # somebody took it meanwhile: the error goes on
                     self.store.end(self._lease, ending)
-            if error is not None and self.shared.channel is not None and self.has_begun:
+            told = error is not None and not isinstance(error, CheckpointError)
+            if told and self.shared.channel is not None and self.has_begun:
                 self._tell_end()
         finally:
             self._unclaim()

@@ -179,6 +179,34 @@ def test_a_plain_task_and_sends_of_one_node_in_one_step(store: Any) -> None:
     assert decided == [3]
 
 
+def test_many_failures_are_told_in_a_few_words(store: Any) -> None:
+    """A hundred branches that fail alike: the message names the first, and counts the others."""
+
+    class State(BaseModel):
+        n: int = 0
+
+    def work(state: State) -> None:
+        raise ValueError("no luck")
+
+    graph = StateGraph(State)
+    graph.add_node("source", lambda _: None)
+    graph.add_node("work", work)
+    graph.add_edge(START, "source")
+    graph.add_conditional_edges(
+        "source", lambda _: [Send("work", {"n": n}) for n in range(100)], ["work"], name="all"
+    )
+    graph.add_edge("work", END)
+    flow = graph.compile(store)
+
+    with pytest.raises(RunFailedError) as caught:
+        flow.run({}, run_id="r")
+
+    assert "work#0: ValueError: no luck; work#1" in str(caught.value)
+    assert "work#7: ValueError: no luck; and 92 more." in str(caught.value)
+    assert len(caught.value.run.attempts) == 100
+    assert "and 92 more" in str(flow.store.load("r").header.error)
+
+
 def test_a_failed_send_is_run_again_alone_with_its_own_input(store: Any) -> None:
     """The others are kept; its private input is what it was."""
     ran: list[int] = []

@@ -19,7 +19,7 @@ from graphflow.engine.effects import Commit, Doing, Finish, Keep, Outcome, Run, 
 from graphflow.engine.position import Position, node_of
 from graphflow.engine.running import StepRun, run_step
 from graphflow.engine.tasks import Ended, Result, judge_task, limit_reached, make_task, text_of
-from graphflow.errors import InvalidUpdateError, StepError
+from graphflow.errors import InvalidUpdateError, StepError, failures
 from graphflow.plan import Plan
 from graphflow.policy import Limits
 from graphflow.records import Ending, StepRecord
@@ -174,11 +174,8 @@ def _give_up(position: Position, results: Sequence[Result], error: StepError) ->
 
 def _failure(errors: dict[str, Exception]) -> Ending:
     kinds = dict.fromkeys(type(error).__name__ for error in errors.values())
-    if len(errors) == 1:
-        words = [text_of(error) for error in errors.values()]
-    else:
-        words = [f"{key}: {type(e).__name__}: {text_of(e)}" for key, e in errors.items()]
-    return Ending("failed", "task", ", ".join(kinds), "; ".join(words))
+    words = text_of(*errors.values()) if len(errors) == 1 else failures(errors)
+    return Ending("failed", "task", ", ".join(kinds), words)
 
 
 def _failed_before(position: Position, step: StepRun) -> Ending:
