@@ -548,7 +548,7 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_two_processes_one_run(other: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_check_13_two_processes_one_run(other: subprocess.Popen[str], tmp_path: Path) -> None:
     """One wins; the other is told who holds the run and since when, and its body does not run."""
     ran: list[str] = []
     with line(body=lambda s: ran.append("mine")).compile(tmp_path / "runs.db") as flow:

@@ -444,8 +444,8 @@ def test_a_body_may_change_between_stop_and_resume(store: Any) -> None:
     assert Script().line("a", "b").compile(store).resume("r").state.log == ["a", "b"]
 
 
-def test_a_new_field_with_a_default_is_fine(store: Any) -> None:
-    """The stored state is read with it; a new field without one is refused, by name."""
+def test_check_10_a_new_field_of_the_state(store: Any) -> None:
+    """A resume takes its default; without one it is refused by name, and the run still reads."""
 
     class More(State):
         extra: int = 7
@@ -456,8 +456,12 @@ def test_a_new_field_with_a_default_is_fine(store: Any) -> None:
     with pytest.raises(RunFailedError):
         Script(b=9).line("a", "b").compile(store).run({}, run_id="r")
 
+    needs = Script().line("a", "b", state=Needs).compile(store)
     with pytest.raises(StateError, match="must"):
-        Script().line("a", "b", state=Needs).compile(store).resume("r")
+        needs.resume("r")
+    run = needs.get("r")
+    assert (run.status, run.path, run.values["log"]) == ("failed", ["a"], ["a"])
+    assert "b" in str(run.draw())
     assert Script().line("a", "b", state=More).compile(store).resume("r").state.extra == 7
 
 

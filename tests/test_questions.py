@@ -347,6 +347,25 @@ def test_two_questions_of_one_body_and_work_before_them(store: Any) -> None:
     assert run.attempts == []
 
 
+def test_check_15_two_questions_after_a_side_effect(store: Any) -> None:
+    """What was done before them is done once; each answer is used once, and by its key alone."""
+    done: list[str] = []
+
+    def body(state: State, ctx: Context) -> dict[str, Any]:
+        number = ctx.memo("book", lambda: done.append("booked") or len(done))
+        first = ctx.ask("first", "first?", answer=str)
+        second = ctx.ask("second", "second?", answer=str)
+        return {"reply": f"{number} {first} {second}"}
+
+    flow = asking(body, store)
+    assert flow.run({}, run_id="r").reason == "question"
+    with pytest.raises(AnswerError, match="no open question 'second'"):
+        flow.answer("r", "b", key="second")
+    assert flow.answer("r", "a", key="first").reason == "question"
+    assert flow.answer("r", "b", key="second").state.reply == "1 a b"
+    assert done == ["booked"]
+
+
 def test_the_order_of_keyed_questions_may_change(store: Any) -> None:
     """Answers belong to keys, not to positions: the body may ask in another order next time."""
     turn = [0]
@@ -513,7 +532,7 @@ def test_a_failure_beside_a_pause_in_a_task_group_is_told_as_it_is(store: Any) -
 
 
 @pytest.mark.parametrize("error", [Exception, RuntimeError, GraphflowError])
-def test_except_exception_around_a_pause_does_not_catch_it(error: Any, store: Any) -> None:
+def test_check_16_except_exception_around_a_pause_does_not_catch_it(error: Any, store: Any) -> None:
     """`except Exception` in a node around a question cannot swallow it."""
 
     def body(state: State, ctx: Context) -> dict[str, Any]:

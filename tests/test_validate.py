@@ -306,6 +306,17 @@ def test_a_wrong_name_is_one_problem() -> None:
     assert [p.code for p in graph.check()] == ["GF101"]
 
 
+def test_a_join_by_a_wrong_name_is_told() -> None:
+    """It is not waited for either, where the ways of two writers are followed."""
+    graph = graph_of("", (START, "a"), (START, "b"))
+    for name in "ab":
+        graph.add_node(name, lambda s: {"n": 1})
+        graph.add_edge(name, END)
+    graph.add_edge(["a", "b"], "judge")
+
+    assert [p.code for p in graph.check()] == ["GF101", "GF101", "GF301"]
+
+
 def test_a_problem_reads_as_one_line() -> None:
     """The code, what is wrong, what to write."""
     problem = Problem("GF111", "nothing leaves node 'a'", "Write graph.add_edge('a', END)")
