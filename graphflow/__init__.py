@@ -21,18 +21,23 @@ run = graph.compile("runs.db").run({})
 print(run)
 """
 
+import sys
+from typing import TYPE_CHECKING
+
 from graphflow.breaker import CircuitBreaker
 from graphflow.context import Context
 from graphflow.errors import GraphflowError, RunFailedError
-from graphflow.flow import Flow
 from graphflow.graph import StateGraph
 from graphflow.names import END, START
 from graphflow.policy import Budget, Defaults, Escalate, Limits
 from graphflow.retry import Retry
 from graphflow.routing import Command, Decision, Route, Send
-from graphflow.run import Run
 from graphflow.state.reducers import Reducer, Replace, add, append, merge, union
 from graphflow.state.update import Update
+
+if TYPE_CHECKING:
+    from graphflow.flow import Flow
+    from graphflow.run import Run
 
 __all__ = [
     "END",
@@ -62,3 +67,20 @@ __all__ = [
     "union",
 ]
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # it would make any name one of the module
+
+    def __getattr__(name: str) -> object:
+        """Import what runs graphs when it is first used, which is when one is compiled."""
+        if name not in {"Flow", "Run"}:
+            module = sys.modules[__name__]
+            words = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(words, name=name, obj=module)
+        from graphflow.flow import Flow
+        from graphflow.run import Run
+
+        globals().update(Flow=Flow, Run=Run)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -66,7 +66,8 @@ class Cells:
         self._stale.clear()
         if gone:
             graph.nodes = {n: d for n, d in graph.nodes.items() if ("node", n) not in gone}
-            graph.edges = [e for e in graph.edges if ("edge", e.source, e.target) not in gone]
+            kept = (e for e in graph.edges if ("edge", e.source, e.target) not in gone)
+            graph.edges = dict.fromkeys(kept)
             graph.routers = [r for r in graph.routers if ("router", r.source, r.name) not in gone]
         return bool(gone)
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from graphflow.breaker import CircuitBreaker
+from graphflow.names import START
 from graphflow.policy import Budget, Defaults, Effects, Escalate, Limits
 from graphflow.retry import Retry
 
@@ -30,8 +31,7 @@ Into = str | Callable[[Any], Mapping[str, Any] | None]
 """The field that takes a value, or a function that makes an update of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class GateDef:
+class GateDef(NamedTuple):
     """What a gate checks, and where it leads."""
 
     checks: tuple[Callable[[Any], bool | str], ...]
@@ -64,8 +64,7 @@ class GateDef:
         return ways if self.otherwise is None else {**ways, "otherwise": self.otherwise}
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionDef:
+class QuestionDef(NamedTuple):
     """What a question node asks."""
 
     prompt: str | Callable[[Any], str]
@@ -78,8 +77,7 @@ class QuestionDef:
     has_default: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MapDef:
+class MapDef(NamedTuple):
     """What a map runs its function on."""
 
     over: str | Callable[[Any], Sequence[Any]]
@@ -90,8 +88,7 @@ class MapDef:
     """The type of one result; None: that of the items of the field `into`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChildDef:
+class ChildDef(NamedTuple):
     """A graph as a node of another."""
 
     graph: Definition
@@ -102,8 +99,7 @@ class ChildDef:
     limits: Limits = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class NodeDef:
+class NodeDef(NamedTuple):
     """A named function of the state; gates, questions, maps and subgraphs are nodes too."""
 
     name: str
@@ -138,8 +134,7 @@ class NodeDef:
         return tuple(dict.fromkeys((*self.targets, *more)))
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeDef:
+class EdgeDef(NamedTuple):
     """A fixed arrow."""
 
     source: str
@@ -150,8 +145,7 @@ class EdgeDef:
     """The whole list, of a join."""
 
 
-@dataclass(frozen=True, slots=True)
-class RouterDef:
+class RouterDef(NamedTuple):
     """A routing function and the nodes it may lead to."""
 
     source: str
@@ -171,7 +165,8 @@ class Definition:
     state: type
     version: int = 1
     nodes: dict[str, NodeDef] = field(default_factory=dict)
-    edges: list[EdgeDef] = field(default_factory=list)
+    edges: dict[EdgeDef, None] = field(default_factory=dict)
+    """Each once; a dict keeps their order, too."""
     routers: list[RouterDef] = field(default_factory=list)
     defaults: Defaults = field(default_factory=Defaults)
     deps: Any = None
@@ -184,7 +179,7 @@ class Definition:
             self.state,
             self.version,
             dict(self.nodes),
-            list(self.edges),
+            dict(self.edges),
             list(self.routers),
             self.defaults,
             self.deps,
@@ -193,18 +188,25 @@ class Definition:
     def remove(self, name: str) -> None:
         """Remove a node with the arrows and routers that leave it, and the edges to it."""
         del self.nodes[name]
-        self.edges = [e for e in self.edges if name not in {e.source, e.target}]
+        self.edges = dict.fromkeys(e for e in self.edges if name not in {e.source, e.target})
         self.routers = [r for r in self.routers if r.source != name]
 
-    def successors(self, source: str) -> list[str]:
-        """List all nodes that an arrow from `source` may reach, END included, each once."""
-        found = [e.target for e in self.edges if e.source == source]
+    def successors(self) -> dict[str, list[str]]:
+        """Map START, and all nodes, to what their arrows may reach, END included, each once."""
+        found: dict[str, list[str]] = {START: [], **{name: [] for name in self.nodes}}
+        for edge in self.edges:
+            found.setdefault(edge.source, []).append(edge.target)
         for router in self.routers:
-            if router.source == source:
-                found += router.targets or ()
-        if source in self.nodes:
-            found += self.nodes[source].ways_out()
-        return list(dict.fromkeys(found))
+            found.setdefault(router.source, []).extend(router.targets or ())
+        for node in self.nodes.values():
+            found[node.name] += node.ways_out()
+        return {source: list(dict.fromkeys(targets)) for source, targets in found.items()}
+
+    def joins(self) -> set[str]:
+        """Give the nodes that are joins (S8)."""
+        joins = {edge.target for edge in self.edges if edge.kind == "join"}
+        joins |= {node.name for node in self.nodes.values() if node.defer}
+        return joins & self.nodes.keys()
 
     def spec(self, state_spec: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Describe the graph as plain JSON: what is stored with a run, drawn, and compared.

@@ -13,7 +13,13 @@ from graphflow.node_rules import checked_rules
 from graphflow.nodes import Nodes
 from graphflow.policy import Budget, Defaults, Limits
 from graphflow.routing import Route
-from graphflow.signatures import checked_function, checked_names, declared_targets, is_async
+from graphflow.signatures import (
+    checked_function,
+    checked_name,
+    checked_names,
+    declared_targets,
+    is_async,
+)
 from graphflow.state.schema import S
 
 if TYPE_CHECKING:
@@ -85,15 +91,9 @@ class StateGraph(Nodes[S]):
         Raises:
             DefinitionError: Something is not the name of a node.
         """
-        listed = () if isinstance(source, str) else checked_names("add_edge: the sources", source)
-        if not listed and not isinstance(source, str):
-            raise DefinitionError("add_edge: the list of sources is empty")
-        (target,) = checked_names("add_edge: the target", [target])
-        for one in listed or (named(str(source)),):
-            edge = EdgeDef(one, target, "join" if listed else "edge", listed)
+        for edge in _edges(source, target):
             self._cells.claim(("edge", edge.source, edge.target))
-            if edge not in self._definition.edges:
-                self._definition.edges.append(edge)
+            self._definition.edges[edge] = None
         self.edits += 1
 
     @overload
@@ -196,7 +196,7 @@ class StateGraph(Nodes[S]):
             DefinitionError: There is no such edge.
         """
         graph = self._definition
-        kept = [e for e in graph.edges if (e.source, e.target) != (source, target)]
+        kept = dict.fromkeys(e for e in graph.edges if (e.source, e.target) != (source, target))
         if len(kept) == len(graph.edges):
             raise DefinitionError(f"graph {self.name!r} has no edge {source!r} -> {target!r}")
         graph.edges = kept
@@ -289,6 +289,21 @@ class StateGraph(Nodes[S]):
         graph = self._definition
         arrows = len(graph.edges) + len(graph.routers)
         return f"<StateGraph {self.name!r}: {len(graph.nodes)} nodes, {arrows} edges and routers>"
+
+
+def _edges(source: str | Sequence[str], target: str) -> list[EdgeDef]:
+    """Make the edges that `add_edge` adds.
+
+    Raises:
+        DefinitionError: Something is not the name of a node.
+    """
+    if isinstance(source, str):
+        return [EdgeDef(named(source), checked_name("add_edge: the target", target))]
+    sources = checked_names("add_edge: the sources", source)
+    if not sources:
+        raise DefinitionError("add_edge: the list of sources is empty")
+    join = checked_name("add_edge: the target", target)
+    return [EdgeDef(one, join, "join", sources) for one in sources]
 
 
 def _find_node(graph: Definition, path: str) -> None:

@@ -61,15 +61,10 @@ def checked_rules(node: str, rules: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: A keyword is unknown, or its value of the wrong kind.
     """
+    if not rules:
+        return {}
     for word, value in rules.items():
-        if word not in NodeRules.__annotations__:
-            raise DefinitionError(
-                f"node {node!r}: there is no {word}=."
-                f"{did_you_mean(word, [*NodeRules.__annotations__, *_OTHERS])}"
-            )
-        kind, example = _KINDS.get(word, (object, ""))
-        if value is not None and not isinstance(value, kind):
-            raise DefinitionError(f"node {node!r}: {word}={value!r}; pass {example}")
+        _check_kind(node, word, value)
     timeout = rules.get("timeout")
     is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if timeout is not None and not (is_number and timeout > 0):
@@ -81,6 +76,17 @@ def checked_rules(node: str, rules: Mapping[str, Any]) -> dict[str, Any]:
         if found.get(word) is not None:
             found[word] = named(found[word])
     return found
+
+
+def _check_kind(node: str, word: str, value: Any) -> None:
+    if word not in NodeRules.__annotations__:
+        raise DefinitionError(
+            f"node {node!r}: there is no {word}=."
+            f"{did_you_mean(word, [*NodeRules.__annotations__, *_OTHERS])}"
+        )
+    kind, example = _KINDS.get(word, (object, ""))
+    if value is not None and not isinstance(value, kind):
+        raise DefinitionError(f"node {node!r}: {word}={value!r}; pass {example}")
 
 
 def checked_child(

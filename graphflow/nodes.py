@@ -342,18 +342,22 @@ class Nodes(Generic[S]):
     def _new_name(self, name: str) -> str:
         if not isinstance(name, str) or not name.strip() or name in {START, END, "START", "END"}:
             raise DefinitionError(f"{name!r} cannot be the name of a node")
-        if found := sorted(_RESERVED & set(name)):
+        if not _RESERVED.isdisjoint(name):
+            found = " ".join(sorted(_RESERVED.intersection(name)))
             raise DefinitionError(
-                f"{name!r} cannot be the name of a node: {' '.join(found)} would be read as part"
-                " of a task's key"
+                f"{name!r} cannot be the name of a node: {found} would be read as part of a task's"
+                " key"
             )
-        replaces = self._cells.interactive() and not self._cells.is_set_now(("node", name))
-        if name in self._definition.nodes and not replaces:
+        if name in self._definition.nodes and not self._replaces(name):
             raise DefinitionError(
                 f"graph {self.name!r} has a node {name!r} already; choose another name, or"
                 f" graph.remove_node({name!r}) first"
             )
         return name
+
+    def _replaces(self, name: str) -> bool:
+        """Tell whether a cell runs again, or another one sets the node that this one had set."""
+        return self._cells.interactive() and not self._cells.is_set_now(("node", name))
 
     def _set_node(self, node: NodeDef) -> None:
         self._cells.claim(("node", node.name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args
 
@@ -14,7 +14,7 @@ from graphflow.records import Arrow, ArrowKind
 from graphflow.state.schema import StateSchema
 from graphflow.state.single import Single
 
-__all__ = ["Plan", "PlanNode", "PlanRouter", "Shape"]
+__all__ = ["Plan", "PlanNode", "PlanRouter", "Shape", "reach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PlanRouter:
     answers: Mapping[Any, str] | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class PlanNode:
     """A node (or START) with everything that leaves it."""
 
@@ -97,9 +97,7 @@ class Plan:
     ) -> None:
         self.name, self.schema, self.definition = definition.name, schema, definition
         self.watches = watches
-        self.joins = {e.target for e in definition.edges if e.kind == "join"}
-        self.joins |= {node.name for node in definition.nodes.values() if node.defer}
-        self.joins.discard(END)
+        self.joins = definition.joins()
         order = {name: i for i, name in enumerate([START, *definition.nodes, END], start=-1)}
         edges, routers = _by_source(definition, order)
         nodes = (NodeDef(START, _nothing), *definition.nodes.values())
@@ -180,13 +178,12 @@ def _with_defaults(node: NodeDef, defaults: Defaults) -> NodeDef:
     """Fill in what a node does not say itself; a question has no body that could fail."""
     if node.kind == "question" or defaults == _NO_DEFAULTS:
         return node
-    rules = replace(
-        node, retry=node.retry or defaults.retry, escalate=node.escalate or defaults.escalate
+    rules = node._replace(
+        retry=node.retry or defaults.retry, escalate=node.escalate or defaults.escalate
     )
     if node.kind == "graph":  # its own nodes have their own
         return rules
-    return replace(
-        rules,
+    return rules._replace(
         timeout=node.timeout or defaults.timeout,
         breaker=node.breaker or defaults.breaker,
         budget=node.budget or defaults.budget,
@@ -222,10 +219,9 @@ class Shape:
     def __init__(self, definition: Definition) -> None:
         names = [START, *definition.nodes]
         place = {name: i for i, name in enumerate(names)}
+        after = definition.successors()
         self.after = {
-            name: sorted(
-                (t for t in definition.successors(name) if t in place), key=place.__getitem__
-            )
+            name: sorted((t for t in after[name] if t in place), key=place.__getitem__)
             for name in names
         }
         self.before: dict[str, list[str]] = {name: [] for name in names}
@@ -233,7 +229,21 @@ class Shape:
             for target in targets:
                 self.before[target].append(source)
         self.rank = self._ranks(names)
-        self.loops = self._loops()
+
+    @cached_property
+    def ends(self) -> dict[str, set[str]]:
+        """The heads of the loops, each with the nodes that lead back to it (S10)."""
+        ends: dict[str, set[str]] = {}
+        for source, targets in self.after.items():
+            for target in targets:
+                if self.rank[target] <= self.rank[source]:
+                    ends.setdefault(target, set()).add(source)
+        return ends
+
+    @cached_property
+    def loops(self) -> dict[str, frozenset[str]]:
+        """The loop of each head: what it reaches, and what reaches it back (S10)."""
+        return {head: self._loop(head, sources) for head, sources in self.ends.items()}
 
     def waits(self, join: str) -> frozenset[str]:
         """Give the other nodes that can reach a join without beginning a later round (S9)."""
@@ -269,22 +279,14 @@ class Shape:
                     stack.append((child, iter(self.after[child])))
         return {name: i for i, name in enumerate(reversed(finished))}
 
-    def _loops(self) -> dict[str, frozenset[str]]:
-        """Find the loop of each head: what it reaches, and what reaches it back (S10)."""
-        ends: dict[str, set[str]] = {}
-        for source, targets in self.after.items():
-            for target in targets:
-                if self.rank[target] <= self.rank[source]:
-                    ends.setdefault(target, set()).add(source)
-        return {head: self._loop(head, sources) for head, sources in ends.items()}
-
     def _loop(self, head: str, ends: set[str]) -> frozenset[str]:
-        reached = _reach({head}, self.after, stop=None)
-        back = _reach(ends - {head}, self.before, stop=head)
+        reached = reach({head}, self.after)
+        back = reach(ends - {head}, self.before, stop=head)
         return frozenset((reached & back) | {head})
 
 
-def _reach(start: set[str], steps: Mapping[str, list[str]], stop: str | None) -> set[str]:
+def reach(start: set[str], steps: Mapping[str, list[str]], stop: str | None = None) -> set[str]:
+    """Give all names that some names lead to, and these; no way leads through `stop`."""
     seen, todo = set(start), list(start)
     while todo:
         for name in steps[todo.pop()]:

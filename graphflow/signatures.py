@@ -6,13 +6,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from graphflow.errors import DefinitionError
 from graphflow.names import named
 
 __all__ = [
     "checked_function",
+    "checked_name",
     "checked_names",
     "closed",
     "declared_targets",
@@ -23,6 +24,8 @@ __all__ = [
 
 def is_async(fn: Callable[..., Any]) -> bool:
     """Tell whether calling it gives a coroutine."""
+    if _is_bare(fn):
+        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
@@ -36,6 +39,8 @@ def closed(value: object) -> bool:
 
 def takes_context(fn: Callable[..., Any]) -> bool:
     """Tell whether a node wants a context: a second parameter without a default, or a Context."""
+    if _is_bare(fn) and not fn.__defaults__:
+        return fn.__code__.co_argcount >= 2
     try:
         parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):  # some built-in callables do not tell
@@ -46,6 +51,14 @@ def takes_context(fn: Callable[..., Any]) -> bool:
     second = positional[1]
     words = getattr(second.annotation, "__name__", str(second.annotation))
     return second.default is second.empty or re.search(r"\bContext\b", words) is not None
+
+
+def _is_bare(fn: object) -> TypeGuard[FunctionType]:
+    """Tell whether it is a function that nothing is around, so that its code says everything.
+
+    `inspect` says the same, in ten times the time.
+    """
+    return type(fn) is FunctionType and not fn.__dict__
 
 
 def declared_targets(router: Callable[..., Any]) -> tuple[str, ...] | None:
@@ -91,7 +104,7 @@ def checked_function(where: str, fn: object) -> None:
 
 
 def checked_names(where: str, names: object) -> tuple[str, ...]:
-    """Check a list of names, which is easily mixed up with one name, or with functions.
+    """Check a list of names, which is easily mixed up with one name.
 
     Returns:
         The names; START and END may have been spelled out.
@@ -101,13 +114,20 @@ def checked_names(where: str, names: object) -> tuple[str, ...]:
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise DefinitionError(f"{where}: pass a list of names, such as ['draft', END]")
-    given = tuple(names)
-    for name in given:
-        if not isinstance(name, str):
-            hint = (
-                f"; did you mean its name, {name.__name__!r}?"
-                if callable(name) and hasattr(name, "__name__")
-                else ""
-            )
-            raise DefinitionError(f"{where}: {name!r} is not the name of a node{hint}")
-    return tuple(map(named, given))
+    return tuple(checked_name(where, name) for name in names)
+
+
+def checked_name(where: str, name: object) -> str:
+    """Check the name of a node, which is easily mixed up with its function.
+
+    Returns:
+        The name; START and END may have been spelled out.
+
+    Raises:
+        DefinitionError: It is no name.
+    """
+    if isinstance(name, str):
+        return named(name)
+    its = getattr(name, "__name__", None) if callable(name) else None
+    hint = f"; did you mean its name, {its!r}?" if its is not None else ""
+    raise DefinitionError(f"{where}: {name!r} is not the name of a node{hint}")

@@ -13,7 +13,7 @@ from graphflow.dataflow.answers import Answers, answers_of, gotos_of
 from graphflow.definition import NodeDef, RouterDef
 from graphflow.names import END, START
 
-__all__ = ["joins_of", "run_together"]
+__all__ = ["run_together"]
 
 Names: TypeAlias = frozenset[str]
 Pair: TypeAlias = frozenset[str]
@@ -34,17 +34,10 @@ def run_together(subject: Subject, nodes: frozenset[str]) -> set[Pair]:
     return branches.two_ways() if exact is None else exact
 
 
-def joins_of(subject: Subject) -> set[str]:
-    """Give the nodes that are joins (S8)."""
-    joins = {edge.target for edge in subject.graph.edges if edge.kind == "join"}
-    joins |= {node.name for node in subject.graph.nodes.values() if node.defer}
-    return joins - {END}
-
-
 class _Branches:
     def __init__(self, subject: Subject, nodes: frozenset[str]) -> None:
         self._subject, self._shape, self._nodes = subject, subject.shape, nodes
-        self._joins = joins_of(subject)
+        self._joins = subject.graph.joins()
         self._waits = {join: self._shape.waits(join) for join in self._joins}
         self._parts: dict[str, list[list[Names]]] = {name: [] for name in self._shape.after}
         self._note_parts(subject)

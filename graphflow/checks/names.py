@@ -29,8 +29,9 @@ def edges(subject: Subject) -> Found:
 def routers(subject: Subject) -> Found:
     """GF101, GF103: a router stands after a node, and declares nodes as its targets."""
     graph = subject.graph
+    sources, targets = {START, *graph.nodes}, {END, *graph.nodes}
     for router in graph.routers:
-        if router.source not in {START, *graph.nodes}:
+        if router.source not in sources:
             yield unknown_node(graph, f"router {router.name!r}", router.source)
         where = f"router {router.name!r} after {shown(router.source)}"
         if not router.targets:
@@ -40,16 +41,17 @@ def routers(subject: Subject) -> Found:
                 "Annotate it, -> Literal['draft', 'ask_human'], or pass targets=['draft', ...]",
             )
         for target in router.targets or ():
-            if target not in {END, *graph.nodes}:
+            if target not in targets:
                 yield unknown_node(graph, where, target)
 
 
 def nodes(subject: Subject) -> Found:
     """GF101, GF306: a node's own targets, its fallback and its on_budget are other nodes."""
+    targets = {END, *subject.graph.nodes}
     for node in subject.graph.nodes.values():
         where = f"{node.kind} {node.name!r}"
         for target in node.targets:
-            if target not in {END, *subject.graph.nodes}:
+            if target not in targets:
                 yield unknown_node(subject.graph, where, target)
         for option, target in _instead(node):
             if target == node.name:
@@ -58,7 +60,7 @@ def nodes(subject: Subject) -> Found:
                     f"{where}: {option}={target!r} is the node itself",
                     "Name the node that runs in its place",
                 )
-            elif target not in {END, *subject.graph.nodes}:
+            elif target not in targets:
                 yield unknown_node(subject.graph, f"{where}, {option}", target)
 
 

@@ -3,58 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphflow.checks.problem import Found, Problem, listed, shown
 from graphflow.checks.subject import Subject
-from graphflow.definition import Definition, NodeDef
+from graphflow.definition import Definition
 from graphflow.names import END, START
+from graphflow.plan import reach
 
 if TYPE_CHECKING:
     import networkx
 
 __all__ = ["form"]
 
+Arrows: TypeAlias = dict[str, list[str]]
+"""Where START, each node and END lead to."""
+
 
 def form(subject: Subject) -> Found:
     """Look at everything that follows from the arrows alone.
 
     Source:
-        Dominators, components and reachability: networkx.
+        Dominators and components: networkx.
     """
-    shape = _shape(subject.graph)
-    for rule in (_reach, _ways_out, _joins, _fallbacks):
-        yield from rule(subject.graph, shape)
-    yield from _two_ways_in(subject, shape)
-    yield from _loops(subject.graph, shape)
+    graph, arrows = subject.graph, _arrows(subject.graph)
+    reached = reach({START}, arrows) - {START}
+    yield from _reach(graph, arrows, reached)
+    yield from _ways_out(graph)
+    if arrows[START]:
+        yield from _joins(graph, reached)
+    yield from _fallbacks(graph, arrows)
+    if subject.shape.ends:
+        yield from _two_ways_in(subject, arrows)
+        yield from _loops(graph, arrows)
 
 
-def _shape(graph: Definition) -> networkx.DiGraph[str]:
-    import networkx  # 0.1 s to import
-
-    shape: networkx.DiGraph[str] = networkx.DiGraph()
-    shape.add_nodes_from([START, *graph.nodes, END])
-    arrows = [(edge.source, edge.target) for edge in graph.edges]
-    arrows += [(router.source, t) for router in graph.routers for t in router.targets or ()]
-    arrows += [(node.name, target) for node in graph.nodes.values() for target in node.ways_out()]
-    known = set(shape)
-    shape.add_edges_from(a for a in arrows if known.issuperset(a) and a[0] != END and a[1] != START)
-    return shape
+def _arrows(graph: Definition) -> Arrows:
+    """Map START, the nodes and END to where each leads; wrong names are left out."""
+    after, targets = graph.successors(), {END, *graph.nodes}
+    arrows = {name: [t for t in after[name] if t in targets] for name in (START, *graph.nodes)}
+    return {**arrows, END: []}
 
 
-def _reach(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
+def _reach(graph: Definition, arrows: Arrows, reached: set[str]) -> Found:
     """GF107 to GF110: there are nodes, START reaches all of them, and END."""
-    import networkx
-
     if not graph.nodes:
         yield Problem("GF107", "the graph has no nodes", "Add one: @graph.node")
         return
-    if not any(shape.successors(START)):
+    if not arrows[START]:
         first = next(iter(graph.nodes))
         fix = f"Write graph.add_edge(START, {first!r})"
         yield Problem("GF108", "nothing leaves START, so nothing would run", fix)
         return
-    reached = networkx.descendants(shape, START)
     for name in graph.nodes:
         if name not in reached:
             yield Problem(
@@ -69,30 +69,21 @@ def _reach(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
 
 def _names_unknown(graph: Definition) -> bool:
     """Tell whether a way to END may be hidden behind a wrong name, which is told already."""
-    known = {END, *graph.nodes}
-    return any(target not in known for name in graph.nodes for target in graph.successors(name))
+    known, after = {END, *graph.nodes}, graph.successors()
+    return not all(known.issuperset(after[name]) for name in graph.nodes)
 
 
-def _ways_out(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
-    """GF111: something leaves each node."""
-    for name, node in graph.nodes.items():
-        if not any(shape.successors(name)) and not _undeclared(graph, node):
+def _ways_out(graph: Definition) -> Found:
+    """GF111: something leaves each node, if only to where another problem says that nothing is."""
+    after, routed = graph.successors(), {router.source for router in graph.routers}
+    for name in graph.nodes:
+        if not after[name] and name not in routed:
             fix = f"Write graph.add_edge({name!r}, END) if the branch ends there"
             yield Problem("GF111", f"nothing leaves node {name!r}", fix)
 
 
-def _undeclared(graph: Definition, node: NodeDef) -> bool:
-    """Tell whether something leaves the node that another problem already speaks of."""
-    return any(r.source == node.name for r in graph.routers) or bool(graph.successors(node.name))
-
-
-def _joins(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
+def _joins(graph: Definition, reached: set[str]) -> Found:
     """GF303: START reaches the sources of each join."""
-    import networkx
-
-    if not any(shape.successors(START)):
-        return  # told already
-    reached = networkx.descendants(shape, START)
     sources: dict[str, list[str]] = {}
     for edge in graph.edges:
         if edge.kind == "join" and edge.source in graph.nodes:
@@ -111,22 +102,19 @@ def _joins(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
         )
 
 
-def _fallbacks(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
+def _fallbacks(graph: Definition, arrows: Arrows) -> Found:
     """GF307: what runs in a node's place reaches the joins that the node feeds."""
-    import networkx
-
-    joins = {edge.target for edge in graph.edges if edge.kind == "join"}
-    joins |= {node.name for node in graph.nodes.values() if node.defer}
+    joins = graph.joins()
     for node in graph.nodes.values():
         if not (node.fallback or node.on_budget):
             continue
         fed = [e.target for e in graph.edges if e.source == node.name and e.target in joins]
         for option, other in (("fallback", node.fallback), ("on_budget", node.on_budget)):
-            if other is None or other not in shape or other == node.name:
+            if other is None or other not in arrows or other == node.name:
                 continue
-            reached = {other, *networkx.descendants(shape, other)}
+            reached = reach({other}, arrows)
             for join in dict.fromkeys(fed):
-                if join not in reached and join != END:
+                if join not in reached:
                     yield Problem(
                         "GF307",
                         f"node {node.name!r}: when {option}={shown(other)} runs in its place, the"
@@ -136,10 +124,11 @@ def _fallbacks(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
                     )
 
 
-def _loops(graph: Definition, shape: networkx.DiGraph[str]) -> Found:
+def _loops(graph: Definition, arrows: Arrows) -> Found:
     """GF201: something can end each loop."""
     import networkx
 
+    shape: networkx.DiGraph[str] = networkx.DiGraph(arrows)
     endless: set[str] = set()
     for part in networkx.strongly_connected_components(shape):
         if _is_loop(shape, part) and all(
@@ -180,19 +169,13 @@ def _fixed(graph: Definition) -> networkx.DiGraph[str]:
     return fixed
 
 
-def _two_ways_in(subject: Subject, shape: networkx.DiGraph[str]) -> Found:
+def _two_ways_in(subject: Subject, arrows: Arrows) -> Found:
     """GF202: a loop is entered at its head (S10)."""
-    import networkx
+    import networkx  # 0.1 s to import
 
-    if networkx.is_directed_acyclic_graph(shape):
-        return
-    rank, dominator = subject.shape.rank, networkx.immediate_dominators(shape, START)
+    dominator = networkx.immediate_dominators(networkx.DiGraph(arrows), START)
     for head in subject.graph.nodes:
-        back = [
-            source
-            for source in shape.predecessors(head)
-            if source in dominator and head in dominator and rank[head] <= rank[source]
-        ]
+        back = subject.shape.ends.get(head, set()) & dominator.keys()
         if any(head not in _dominators(dominator, source) for source in back):
             yield Problem(
                 "GF202",

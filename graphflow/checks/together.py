@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import TypeAlias
 
-from graphflow.checks.branches import joins_of, run_together
+from graphflow.checks.branches import run_together
 from graphflow.checks.problem import Found, Problem, listed
 from graphflow.checks.subject import Subject
 
@@ -28,7 +27,7 @@ def written_twice(subject: Subject) -> Found:
     writers = _writers(subject)
     nodes = frozenset(node for names in writers.values() for node in names)
     found = run_together(subject, nodes) if nodes else set()
-    certain = _certain(subject) & found
+    certain = _certain(subject, found)
     for field, names in writers.items():
         both = [pair for pair in found if pair <= names.keys() and any(names[n] for n in pair)]
         sure = [pair for pair in both if pair in certain and pair <= _declaring(subject, field)]
@@ -57,14 +56,14 @@ def _declaring(subject: Subject, field: str) -> set[str]:
     return {str(part.node) for part in subject.usage.parts if field in part.declared}
 
 
-def _certain(subject: Subject) -> set[Pair]:
+def _certain(subject: Subject, found: set[Pair]) -> set[Pair]:
     """Give the pairs of nodes that fixed arrows of one source lead to, and that are no joins."""
-    joins = joins_of(subject)
-    after: dict[str, list[str]] = {}
+    joins = subject.graph.joins()
+    before: dict[str, set[str]] = {}
     for edge in subject.graph.edges:
-        if edge.target in subject.graph.nodes and edge.target not in joins:
-            after.setdefault(edge.source, []).append(edge.target)
-    return {frozenset(pair) for targets in after.values() for pair in combinations(targets, 2)}
+        if edge.target not in joins:
+            before.setdefault(edge.target, set()).add(edge.source)
+    return {pair for pair in found if set.intersection(*(before.get(n, set()) for n in pair))}
 
 
 def _problem(subject: Subject, field: str, pairs: Sequence[Pair], *, certain: bool) -> Problem:

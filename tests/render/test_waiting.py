@@ -39,7 +39,7 @@ def graphs(draw: st.DrawFn) -> Definition:
         )
     for source, to in draw(st.lists(st.tuples(st.sampled_from([START, *names]), target))):
         kind = "join" if source != START and draw(st.booleans()) else "edge"
-        definition.edges.append(EdgeDef(source, to, kind))
+        definition.edges[EdgeDef(source, to, kind)] = None
     for i, source in enumerate(draw(st.lists(st.sampled_from([START, *names]), max_size=3))):
         led = tuple(draw(st.lists(target, unique=True, max_size=3)))
         definition.routers.append(RouterDef(source, f"r{i}", body, led))
