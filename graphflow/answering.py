@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from graphflow.errors import AnswerError, StateError, did_you_mean
 from graphflow.plan import Plan, PlanNode
 from graphflow.records import Ending, QuestionRecord, RunHeader, RunRecords
 from graphflow.session import Session
+from graphflow.standing import is_incomplete, task_of
 from graphflow.state.single import Single, plain_text
 from graphflow.state.words import first_field
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.opening import Opener
 
-__all__ = ["Open", "answer_question", "find_open", "overdue", "the_question", "worded"]
+__all__ = [
+    "Open",
+    "answer_question",
+    "find_open",
+    "open_questions",
+    "overdue",
+    "the_question",
+    "worded",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +48,41 @@ class Open:
 
 
 def find_open(store: Checkpointer, records: RunRecords) -> list[Open]:
-    """List the open questions of a run and of its children, in the order of the tasks.
+    """List the open questions of a stored run; reads no more than its end, and its children's.
 
     Args:
         store: Where the run is stored.
         records: The run, its tail at least.
     """
-    return list(_open(store, records, ()))
+    return list(open_questions(records, lambda run: store.load(run.header.run_id, tail=True)))
 
 
-def _open(store: Checkpointer, records: RunRecords, above: tuple[RunHeader, ...]) -> Iterator[Open]:
+def open_questions(
+    records: RunRecords,
+    read: Callable[[RunRecords], RunRecords] = lambda child: child,
+    above: tuple[RunHeader, ...] = (),
+) -> Iterator[Open]:
+    """Find the questions that wait for an answer: a run's own by task, then those of its children.
+
+    Nobody waits any more for what a task asks that is complete, or for what its child asks: it
+    may have fallen back meanwhile (S16).
+
+    Args:
+        records: The run.
+        read: Gives all that is needed of a child; of records that hold it already the child.
+        above: The runs that it is a child of.
+    """
     header = records.header
-    path, step = (*above, header), header.step + 1
     if header.status in {"done", "cancelled"}:
         return
+    path = (*above, header)
     order = {key: place for place, key in enumerate(records.steps[-1].ready)}
-    asked = sorted(records.questions, key=lambda q: order.get(q.key.partition("[")[0], 0))
-    for question in asked:
-        if question.step == step and question.answer_json is None:
+    for question in sorted(records.questions, key=lambda asked: order.get(task_of(asked.key), 0)):
+        if question.answer_json is None and is_incomplete(records, question.step, question.key):
             yield Open(path, question)
     for child in records.children:
-        if child.header.parent_step == step and child.header.status != "done":
-            yield from _open(store, store.load(child.header.run_id, tail=True), path)
+        if is_incomplete(records, child.header.parent_step, child.header.parent_key):
+            yield from open_questions(read(child), read, path)
 
 
 def the_question(records: RunRecords, found: list[Open], key: str | None) -> Open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +21,6 @@ from graphflow.shared import Interrupted, Shared
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
-    from queue import SimpleQueue
 
 __all__ = ["AsyncCrew", "Crew"]
 
@@ -42,9 +42,9 @@ class Crew:
     def __init__(self, session: Session, drive: Drive) -> None:
         self._session, self._drive = session, drive
         self._waiting: list[Task] = []
-        self._running: set[Future[Any]] = set()
+        self._running: set[Future[None]] = set()
         self._left = 0  # those that were launched, and not taken yet
-        self._came: SimpleQueue[Ended | BaseException] | None = None
+        self._ended: SimpleQueue[Ended | BaseException] = SimpleQueue()
 
     def __enter__(self) -> Self:
         self._session.shared.watch(self._wake)
@@ -53,8 +53,14 @@ class Crew:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Cancel async bodies, and wait for what runs: no body outlives its run."""
         self._session.shared.unwatch(self._wake)
+        self.finish()
+
+    def finish(self) -> list[Ended]:
+        """Begin nothing more, cancel async bodies, wait for the others, and give what ended."""
         if self._running:
             stop(list(self._running))
+        ended = [self._ended.get() for _ in range(self._ended.qsize())]
+        return [one for one in ended if isinstance(one, Ended)]
 
     def run(self, task: Task) -> Ended:
         """Run the only task."""
@@ -65,6 +71,8 @@ class Crew:
 
     def start(self, tasks: list[Task]) -> None:
         """Take tasks on; they run from the next wait on at the latest."""
+        if self._session.shared.is_interrupted:
+            return  # the next wait ends at once
         self._waiting += tasks
         if len(self._waiting) > 1 or self._left:
             self._launch()
@@ -82,34 +90,39 @@ class Crew:
             raise ended
         return ended
 
-    @property
-    def _ended(self) -> SimpleQueue[Ended | BaseException]:
-        """What ended, and was not taken yet; most runs need no such queue."""
-        if self._came is None:
-            from queue import SimpleQueue
-
-            self._came = SimpleQueue()
-        return self._came
-
     def _launch(self) -> None:
         from concurrent.futures import Future
 
         tasks, self._waiting = self._waiting, []
         for task in tasks:
-            future: Future[Any] = Future()
-            future.add_done_callback(self._take)
+            future: Future[None] = Future()
+            future.add_done_callback(self._running.discard)
             self._running.add(future)  # before it begins: an interrupt must find what runs
             self._left += 1
             if task.node.is_async:
-                call_async(future, _carried(task, self._session))
+                call_async(future, self._carry(task))
             else:
-                in_thread(future, self._execute, task)
+                in_thread(future, self._carry_out, task)
 
-    def _take(self, future: Future[Any]) -> None:
-        self._running.discard(future)
-        if not future.cancelled():
-            error = future.exception()
-            self._ended.put(future.result() if error is None else error)
+    def _carry_out(self, task: Task) -> None:
+        """Run a body in a thread; what comes of it is there before its future says so."""
+        try:
+            ended: Ended | BaseException = self._execute(task)
+        except BaseException as error:  # noqa: BLE001 - who waits for it raises it
+            ended = error
+        self._ended.put(ended)
+
+    async def _carry(self, task: Task) -> None:
+        """Run an async body on the background loop, which an exit that it raises would end."""
+        import asyncio
+
+        try:
+            if task.delay:
+                await asyncio.sleep(task.delay)
+            ended: Ended | BaseException = await _aexecute(task, self._session)
+        except BaseException as error:  # noqa: BLE001 - who waits for it raises it
+            ended = error
+        self._ended.put(ended)
 
     def _wake(self) -> None:
         self._ended.put(Interrupted())
@@ -181,18 +194,27 @@ class AsyncCrew:
 
         if self._stop is not None:
             self._session.shared.unwatch(self._stop)
-        if self._running:
-            running = list(self._running)
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        await self.finish()
         if isinstance(error, asyncio.CancelledError) and self._session.shared.is_interrupted:
             own = asyncio.current_task()
             if own is not None:
                 own.uncancel()  # it was this run that was meant, not the task around it
             raise Interrupted from None
 
-    async def run(self, task: Task) -> Ended:
+    async def finish(self) -> list[Ended]:
+        """Cancel async bodies, wait for the others, and give what ended."""
+        import asyncio
+
+        if self._running:
+            running = list(self._running)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        ended = [one for one in self._ended if isinstance(one, Ended)]
+        self._ended.clear()
+        return ended
+
+    async def run(self, task: Task, *, is_alone: bool = True) -> Ended:
         """Run a task; the only one, or one of several in an asyncio task of its own."""
         import asyncio
 
@@ -209,7 +231,7 @@ class AsyncCrew:
             return Ended(task, _end(opened, outcome), None, started_at, _ms(begin))
         if task.node.is_async:
             return await _aexecute(task, self._session)
-        return await _afar(task, self._session)
+        return await _afar(task, self._session, is_alone=is_alone)
 
     def start(self, tasks: list[Task]) -> None:
         """Start tasks side by side."""
@@ -234,7 +256,7 @@ class AsyncCrew:
 
     async def _run(self, task: Task) -> None:
         try:
-            self._ended.append(await self.run(task))
+            self._ended.append(await self.run(task, is_alone=False))
         except BaseException as error:  # noqa: BLE001 - it ends the run, in the run's own asyncio task
             self._ended.append(error)
         if self._waker is not None and not self._waker.done():
@@ -269,20 +291,8 @@ async def _aexecute(task: Task, session: Session) -> Ended:
         return one.raised(raised)
 
 
-async def _carried(task: Task, session: Session) -> Ended | BaseException:
-    """Run an async body on the background loop, which an exit that the body raises would end."""
-    import asyncio
-
-    try:
-        if task.delay:
-            await asyncio.sleep(task.delay)
-        return await _aexecute(task, session)
-    except (KeyboardInterrupt, SystemExit) as error:
-        return error
-
-
-async def _afar(task: Task, session: Session) -> Ended:
-    """Run a plain body in a thread, for a caller that awaits."""
+async def _afar(task: Task, session: Session, *, is_alone: bool) -> Ended:
+    """Run a plain body in a thread, for a caller that awaits; cancelled, it is waited for."""
     import asyncio
     from concurrent.futures import Future
 
@@ -297,9 +307,12 @@ async def _afar(task: Task, session: Session) -> Ended:
         done, _ = await asyncio.wait([far], timeout=one.limit)
         return far.result() if done else one.ran_out()
     except asyncio.CancelledError:
-        if one.limit is None:
-            await asyncio.wait([far])  # no body outlives its run
-        raise
+        if one.limit is not None:
+            raise  # the body is left behind
+        await asyncio.wait([far])  # no body outlives its run
+        if is_alone:
+            raise
+        return far.result()  # what it did is kept, though the run goes no further
 
 
 def _call(one: Execution) -> Ended:

@@ -6,14 +6,19 @@ Reads records and the graph's stored spec only, never the user's code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from graphflow.records import RunRecords, Snapshot, StepRecord
 from graphflow.state.reducers import fold
 
-__all__ = ["Counters", "count", "counters_at", "values_at"]
+__all__ = ["Counters", "States", "count", "counters_at", "snapshots_before", "values_at"]
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_scan = json.JSONDecoder().raw_decode
 
 
 @dataclass(slots=True)
@@ -69,6 +74,61 @@ def count(counters: Counters, step: StepRecord) -> None:
             counters.tries[decision.source] = tries + 1 if failed else 0
 
 
+class States:
+    """The states after the steps of a run, each made from the one that was asked for before it.
+
+    So all of them, in order, take no longer than the changes from the first one to the last. Any
+    thread may ask.
+
+    Args:
+        records: The run; its steps from a snapshot on.
+    """
+
+    def __init__(self, records: RunRecords) -> None:
+        self._records, self._lock = records, Lock()
+        self._reducers: dict[str, str | None] = {
+            name: field["reducer"] for name, field in records.spec["state"]["fields"].items()
+        }
+        self._step: int | None = None
+        self._values: dict[str, Any] = {}
+
+    def text_at(self, step: int) -> str:
+        """Give the state after a committed step, from the first snapshot's on, as JSON text."""
+        with self._lock:
+            return _encode(self.go_to(step))
+
+    def go_to(self, step: int) -> dict[str, Any]:
+        """Give the values after a step; the next call changes them, lists and dicts included."""
+        at, self._step = self._step, None  # an interrupt leaves them half changed
+        if at is None or at != step - 1:
+            chain = snapshots_before(self._records, step)
+            if at is None or not chain[-1].step <= at <= step:
+                at, self._values = chain[-1].step, json.loads(chain[0].state_json)
+                for snapshot in chain[1:]:
+                    self._continue(snapshot)
+        for record in _between(self._records, at, step):
+            self._apply(record)
+        self._step = step
+        return self._values
+
+    def _continue(self, snapshot: Snapshot) -> None:
+        values = self._values
+        values.update(json.loads(snapshot.state_json))
+        for name, items in json.loads(snapshot.added_json or "{}").items():
+            values[name] = fold("append", values[name], items)
+
+    def _apply(self, record: StepRecord) -> None:
+        values = self._values
+        derived = _scan(record.derived_json)[0] if record.derived_json else {}
+        for text in record.updates():
+            for name, update in _scan(text)[0].items():
+                if name in derived:
+                    continue
+                reducer = self._reducers[name]
+                values[name] = update if reducer is None else fold(reducer, values[name], update)
+        values.update(derived)
+
+
 def values_at(records: RunRecords, step: int) -> dict[str, Any]:
     """Give the plain JSON values of the state after a step.
 
@@ -79,17 +139,12 @@ def values_at(records: RunRecords, step: int) -> dict[str, Any]:
     Returns:
         One JSON value per field.
     """
-    start = _snapshot_before(records, step)
-    values: dict[str, Any] = json.loads(start.state_json)
-    fields = records.spec["state"]["fields"]
-    for record in _between(records, start.step, step):
-        _apply(values, record, fields)
-    return values
+    return States(records).go_to(step)
 
 
 def counters_at(records: RunRecords, step: int) -> Counters:
     """Give the counters after a step."""
-    start = _snapshot_before(records, step)
+    start = snapshots_before(records, step)[-1]
     counters = Counters.from_json(start.counters_json)
     for record in _between(records, start.step, step):
         count(counters, record)
@@ -107,16 +162,10 @@ def _between(records: RunRecords, after: int, upto: int) -> Sequence[StepRecord]
     return records.steps[after + 1 - first : upto + 1 - first]
 
 
-def _snapshot_before(records: RunRecords, step: int) -> Snapshot:
-    return max((s for s in records.snapshots if s.step <= step), key=lambda s: s.step)
-
-
-def _apply(values: dict[str, Any], record: StepRecord, fields: Mapping[str, Any]) -> None:
-    derived = json.loads(record.derived_json or "{}")
-    for task in record.tasks:
-        for name, update in json.loads(task.update_json or "{}").items():
-            if name in derived:
-                continue
-            reducer = fields[name]["reducer"]
-            values[name] = update if reducer is None else fold(reducer, values[name], update)
-    values.update(derived)
+def snapshots_before(records: RunRecords, step: int) -> Sequence[Snapshot]:
+    """Give the last snapshot up to a step, after those that it continues."""
+    end = bisect(records.snapshots, step, key=lambda s: s.step)
+    first = end - 1
+    while records.snapshots[first].since is not None:
+        first -= 1
+    return records.snapshots[first:end]

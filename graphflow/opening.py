@@ -161,7 +161,7 @@ class Opener:
         is_over = header.status in {"done", "cancelled"}
         spent = Spent() if is_over or budget is None else self._spent(header)
         shared = self._shared(asked, budget, spent)
-        shared.limits = asked.limits
+        shared.limits, shared.has_more = asked.limits, asked.budget is not None
         return self._take(records, asked, shared, parent=None)
 
     def child(self, parent: Session, task: Task) -> Opened:
@@ -251,7 +251,7 @@ class Opener:
     ) -> Opened:
         header = records.header
         limits = asked.limits or Limits(**json.loads(header.limits_json))
-        bounds = self._bounds(limits, asked, header)
+        bounds = self._bounds(limits, asked, header, has_more=shared.has_more)
         session = Session(self._store, header, shared, self.child, parent=parent, again=asked.again)
         if header.status in {"done", "cancelled"}:
             return Opened(self._plan, session, Position(header.step, {}), bounds, over=records)
@@ -270,13 +270,21 @@ class Opener:
             session.release()
             raise
 
-    def _bounds(self, limits: Limits, asked: Asked, header: RunHeader | None = None) -> Bounds:
+    def _bounds(
+        self,
+        limits: Limits,
+        asked: Asked,
+        header: RunHeader | None = None,
+        *,
+        has_more: bool = True,
+    ) -> Bounds:
         settings = self._settings
         reason = (header.reason or "") if header is not None and header.status == "paused" else ""
         return Bounds(
             limits,
             asked.commits,
             asked.again,
+            has_more,
             settings.pause_before,
             settings.pause_after,
             is_past_pause=reason.startswith("before:"),

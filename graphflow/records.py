@@ -247,15 +247,24 @@ class StepRecord:
     heard: bool = False
     """An answer came while the step was open: the limits count from this step on."""
 
+    def updates(self) -> Sequence[str]:
+        """Give the JSON of what its tasks returned, in merge order."""
+        return [task.update_json for task in self.tasks if task.update_json is not None]
+
 
 @dataclass(slots=True)
 class Snapshot:
-    """The whole state after a step, and the counters that the steps before it add up to."""
+    """The state after a step, and the counters that the steps before it add up to."""
 
     step: int
     state_json: str
+    """All fields; with `since` those that were set after that."""
     counters_json: str
     digest: str = ""
+    since: int | None = None
+    """The step of the snapshot that this one continues; None when it has the whole state."""
+    added_json: str | None = None
+    """With `since`: what was appended to fields after that. One JSON object of lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
 from graphflow.errors import RunNotFoundError, StateError
-from graphflow.history import values_at
+from graphflow.history import States, values_at
 from graphflow.names import named
 from graphflow.records import (
     AttemptRecord,
@@ -132,7 +132,7 @@ class Run(Generic[S]):
         """
         if self._seen is not None and self._schema is not None:
             return self._schema.instance(self._seen.values)
-        return self._state_of(self.values)
+        return self._state_of(json.dumps(self.values))
 
     @property
     def values(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Run(Generic[S]):
             RunNotFoundError: The run has no such step.
             StateError: The graph's code is not at hand, or the state class has changed.
         """
-        return self._state_of(self.values_at(step))
+        return self._state_of(self._text_at(step))
 
     def values_at(self, step: int) -> dict[str, Any]:
         """Give the state after a committed step as plain JSON values.
@@ -155,11 +155,8 @@ class Run(Generic[S]):
         Raises:
             RunNotFoundError: The run has no such step.
         """
-        if not 0 <= step < len(self.steps):
-            raise RunNotFoundError(
-                f"run {self.run_id} has no step {step}; it has 0 to {len(self.steps) - 1}"
-            )
-        return values_at(self.records, step)
+        values: dict[str, Any] = json.loads(self._text_at(step))
+        return values
 
     def diff(self, step: int) -> dict[str, tuple[Any, Any]]:
         """Say what a step changed.
@@ -167,8 +164,8 @@ class Run(Generic[S]):
         Returns:
             Per changed field its JSON value before and after.
         """
-        after = self.values_at(step)
         before = self.values_at(step - 1) if step > 0 else {}
+        after = self.values_at(step)
         return {
             name: (before.get(name), value)
             for name, value in after.items()
@@ -202,7 +199,7 @@ class Run(Generic[S]):
 
     @property
     def questions(self) -> Sequence[QuestionRecord]:
-        """The questions to humans, by step and task; those without an `answer_json` are open."""
+        """The questions to humans, by step and task; one that waits has no `answer_json`."""
         ready = {step.step + 1: step.ready for step in self.steps}
 
         def place(asked: QuestionRecord) -> tuple[int, int]:
@@ -282,13 +279,24 @@ class Run(Generic[S]):
         finally:
             store.close()
 
-    def _state_of(self, values: dict[str, Any]) -> S:
+    @cached_property
+    def _states(self) -> States:
+        return States(self.records)
+
+    def _text_at(self, step: int) -> str:
+        if not 0 <= step < len(self.steps):
+            raise RunNotFoundError(
+                f"run {self.run_id} has no step {step}; it has 0 to {len(self.steps) - 1}"
+            )
+        return self._states.text_at(step)
+
+    def _state_of(self, text: str) -> S:
         if self._schema is None:
             raise StateError(
                 f"run {self.run_id}: this needs the graph's state class; open the run through its"
                 " flow (flow.get), or read run.values"
             )
-        return self._schema.instance(self._schema.read(json.dumps(values)))
+        return self._schema.instance(self._schema.read(text))
 
     def __str__(self) -> str:
         return self.draw().text

@@ -31,6 +31,8 @@ class Shared:
     channel: Channel | None = None
     limits: Limits | None = None
     """New limits, also for children that are open."""
+    has_more: bool = True
+    """Whether a larger budget was given, when the run is taken up."""
     is_interrupted: bool = False
     _wakers: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)

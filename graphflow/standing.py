@@ -8,12 +8,26 @@ from datetime import datetime, timedelta
 from graphflow.errors import BudgetSignal
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
-__all__ = ["open_tasks", "task_of"]
+__all__ = ["is_incomplete", "open_tasks", "task_of"]
 
 
 def task_of(key: str) -> str:
     """Find the task that an item's key belongs to: `m[1]` is one of `m`."""
     return key.partition("[")[0]
+
+
+def is_incomplete(records: RunRecords, step: int | None, key: str | None) -> bool:
+    """Tell whether a task belongs to the open step, and is neither done nor has fallen back.
+
+    Only then does somebody wait for what it asks, and does its child run go on (S15, S16).
+
+    Args:
+        records: Of one run; its tail is enough.
+        step: The task's step.
+        key: The task's key, or that of an item of it.
+    """
+    task = task_of(key or "")
+    return step == records.header.step + 1 and all(kept.key != task for kept in records.kept)
 
 
 def open_tasks(records: RunRecords) -> dict[str, str]:

@@ -260,6 +260,30 @@ def test_the_calls_of_a_task_that_runs_again_are_given_back(store: Any) -> None:
     assert (run.status, run.usage.calls, run.recovered) == ("done", 4, True)
 
 
+@pytest.mark.parametrize("is_inside", [False, True], ids=["node", "subgraph"])
+def test_a_resume_without_more_makes_no_calls(is_inside: bool, store: Any, llm: FakeLLM) -> None:
+    """However often: what used the budget up would use as much again, and get no further."""
+    ran = list[str]()
+    graph = line(("a", calls("a", times=3, ran=ran)))
+    if is_inside:
+        outer = StateGraph(State, name="outer")
+        outer.add_node("sub", graph, input={}, output={"log": "log"})
+        outer.add_edge(START, "sub")
+        outer.add_edge("sub", END)
+        graph = outer
+    flow = graph.compile(store, llm=llm.client())
+    reason = "budget:calls:sub" if is_inside else "budget:calls"
+    assert flow.run({}, run_id="r", budget=Budget(calls=2)).reason == reason
+
+    for _ in range(3):
+        run = flow.resume("r")
+        assert (run.status, run.reason) == ("paused", reason)
+    assert (len(llm.requests), ran) == (2, ["a"])
+
+    assert flow.resume("r", budget=Budget(calls=3)).status == "done"
+    assert (len(llm.requests), ran) == (5, ["a", "a"])
+
+
 def test_the_calls_of_a_failed_task_are_given_back_to_a_resume(store: Any) -> None:
     """Also over a failure and a resume, in this process or another."""
     llm = FakeLLM(answer=lambda payload: "fine thanks")

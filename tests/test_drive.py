@@ -373,7 +373,7 @@ print(flow.resume("r").state.log)
 
 
 def test_ctrl_c_waits_for_plain_nodes() -> None:
-    """No body outlives its run: a plain sibling in a thread is waited for."""
+    """No body outlives its run: a plain sibling in a thread is waited for, and it counts."""
     out = python(
         """
 ended, main = [], threading.main_thread().ident
@@ -390,7 +390,7 @@ except KeyboardInterrupt:
     print(flow.get("r").status, len(ended))
 """
     )
-    assert out == "paused 1"
+    assert out == "done 1"
 
 
 def test_a_cancelled_arun_is_paused_and_resumes() -> None:

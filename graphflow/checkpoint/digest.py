@@ -9,11 +9,17 @@ import json
 from hashlib import sha256
 from typing import TypeVar, cast
 
-__all__ = ["digest", "sealed", "snapshot_digest", "storable"]
+from graphflow.records import Snapshot
+
+__all__ = ["compact", "digest", "digest_of", "sealed", "snapshot_digest", "storable"]
 
 _Rows = TypeVar("_Rows", bound=tuple[object, ...])
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+# What should be text and was made bytes by damage must not look as it did
+compact = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, check_circular=False, default=repr
+).encode
+"""Write a value as the digests cover it."""
 
 
 def digest(kind: str, rows: tuple[object, ...]) -> str:
@@ -29,7 +35,12 @@ def digest(kind: str, rows: tuple[object, ...]) -> str:
     Raises:
         UnicodeEncodeError: A text holds half of a surrogate pair.
     """
-    return sha256(_encode((kind, rows)).encode()).hexdigest()
+    return digest_of(compact((kind, rows)))
+
+
+def digest_of(text: str) -> str:
+    """Digest rows that are written already, as the JSON array of their kind and them."""
+    return sha256(text.encode()).hexdigest()
 
 
 def sealed(kind: str, rows: _Rows) -> tuple[_Rows, str]:
@@ -49,21 +60,24 @@ def sealed(kind: str, rows: _Rows) -> tuple[_Rows, str]:
         return mended, digest(kind, mended)
 
 
-def snapshot_digest(step: str, number: int, counters_json: str, state_json: str) -> str:
+def snapshot_digest(step: str, snapshot: Snapshot) -> str:
     """Digest a snapshot.
+
+    Its state follows the JSON array as it is: it may be long, and to write it as a JSON string
+    would take longer than to digest it.
 
     Args:
         step: The digest of the step whose state it is.
-        number: The number of that step.
-        counters_json: The counters.
-        state_json: The state. It follows the JSON array as it is: it may be long, and to write
-            it as a JSON string would take longer than to digest it.
+        snapshot: The snapshot.
 
     Returns:
         64 hexadecimal digits.
     """
-    head = _encode(("snapshot", step, number, counters_json))
-    return sha256((head + state_json).encode()).hexdigest()
+    head: tuple[object, ...] = ("snapshot", step, snapshot.step, snapshot.counters_json)
+    later = (snapshot.since, snapshot.added_json)
+    if later != (None, None):  # so the digests of those from before stay true
+        head += later
+    return digest_of(compact(head) + snapshot.state_json)
 
 
 def storable(text: str) -> str:

@@ -25,7 +25,7 @@ from graphflow.checkpoint.refusals import (
     the_one,
 )
 from graphflow.checkpoint.spending import spent_in
-from graphflow.checkpoint.standing import as_seen
+from graphflow.checkpoint.standing import as_seen, copied
 from graphflow.clock import now
 from graphflow.records import (
     AttemptRecord,
@@ -72,7 +72,8 @@ class MemoryCheckpointer:
         """Create a run with its first step; see `Checkpointer.begin`."""
         check_family(header, under)
         run_id = header.run_id
-        run = MemoryRun(replace(header, status="running", step=-1), spec_json, now())
+        run = MemoryRun(copied(header), spec_json, now())
+        run.header.status, run.header.step = "running", -1
         lease = Lease(run_id, header.epoch)
         with self._lock:
             if header.fork_of is not None:
@@ -248,7 +249,7 @@ class MemoryCheckpointer:
     ) -> list[RunHeader]:
         """List runs, newest first; see `Checkpointer.runs`."""
         with self._lock:
-            found = [replace(run.header) for run in self._runs.values() if run.parent is None]
+            found = [copied(run.header) for run in self._runs.values() if run.parent is None]
         found.reverse()  # of two runs of one time stamp, the one begun last comes first too
         found.sort(key=lambda header: header.created_at, reverse=True)
         alive: dict[str, bool] = {}

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import how_it_ends
-from graphflow.checkpoint.standing import as_seen, in_order
+from graphflow.checkpoint.standing import as_seen, copied, in_order
 from graphflow.clock import now
 from graphflow.records import (
     AttemptRecord,
@@ -111,7 +111,7 @@ class MemoryRun:
         lengths = tuple([len(records) for records in self._lists()])
         kept, items = dict(self.kept), dict(self.items)
         asked, memos = dict(self.questions), dict(self.memos)
-        return Mark(replace(self.header), self.since, lengths, kept, items, asked, memos)
+        return Mark(copied(self.header), self.since, lengths, kept, items, asked, memos)
 
     def reset(self, mark: Mark) -> None:
         """Undo all that came after a mark."""
@@ -134,19 +134,20 @@ class MemoryRun:
         above = self.root()
         if above is not self and root is None:
             root = as_seen(above.header)
-        header = replace(as_seen(self.header, root))
+        header = copied(as_seen(self.header, root))
         if tail:
             return self._tail(header, root)
         return self._gathered(self._lineage(), header, root)
 
     def own_records(self) -> RunRecords:
         """Give all records of the run, without those that it shares as a fork."""
-        return self._gathered([(self, None)], replace(self.header), None)
+        return self._gathered([(self, None)], copied(self.header), None)
 
     def _tail(self, header: RunHeader, root: RunHeader | None) -> RunRecords:
-        newest, open_step = self.snapshots[-1], header.step + 1
-        found = RunRecords(header, _spec(self.spec_json), snapshots=[newest])
-        first = newest.step - self.steps[0].step
+        whole = next(s for s in reversed(self.snapshots) if s.since is None)
+        chain = self.snapshots[self.snapshots.index(whole) :]
+        open_step, first = header.step + 1, chain[-1].step - self.steps[0].step
+        found = RunRecords(header, _spec(self.spec_json), snapshots=chain)
         found.steps = [_committed(step) for step in self.steps[first:]]
         found.kept = _sorted(self.kept)
         found.attempts = [a for a in self.attempts if a.step >= open_step]
@@ -155,7 +156,7 @@ class MemoryRun:
         found.memos = [memo for memo in _sorted(self.memos) if memo.step >= open_step]
         children = (child.header for child in self.children)
         found.children = [
-            RunRecords(replace(as_seen(child, root or header)), {})
+            RunRecords(copied(as_seen(child, root or header)), {})
             for child in children
             if (child.parent_step or 0) >= open_step
         ]
@@ -217,14 +218,8 @@ def _spec(spec_json: str) -> Mapping[str, Any]:
 
 
 def _ended(header: RunHeader, ending: Ending, step: int) -> RunHeader:
-    status, ended_at = how_it_ends(ending)
-    return replace(
-        header,
-        status=status,
-        ended_at=ended_at,
-        reason=ending.reason,
-        error_type=ending.error_type,
-        error=ending.error,
-        owner=None,
-        step=step,
-    )
+    ended = copied(header)
+    ended.status, ended.ended_at = how_it_ends(ending)
+    ended.reason, ended.error_type, ended.error = ending.reason, ending.error_type, ending.error
+    ended.owner, ended.step = None, step
+    return ended

@@ -215,9 +215,9 @@ class Checkpointer(Protocol):
 
         Args:
             run_id: The whole id.
-            tail: Read only what it takes to go on: the newest snapshot, the steps after it and
-                the snapshot's own step; of the open step its tasks, items, attempts, questions and
-                memos, and the headers of its children; no calls.
+            tail: Read only what it takes to go on: the newest snapshot and those that it
+                continues, its own step and those after it; of the open step its tasks, items,
+                attempts, questions and memos, and the headers of its children; no calls.
 
         Raises:
             RunNotFoundError: There is no such run.

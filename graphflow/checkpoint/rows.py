@@ -5,21 +5,18 @@ names in `COLUMNS`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import isnan
 from typing import Any, Final
 
 from graphflow.checkpoint.rows_json import (
-    arrows_from,
     arrows_json,
     chosen_from,
     chosen_json,
     evidence_from,
     evidence_json,
-    held_from,
     known_names_json,
     names_from,
-    ready_from,
     ready_json,
 )
 from graphflow.records import (
@@ -51,7 +48,6 @@ __all__ = [
     "memo_row",
     "question_from",
     "question_row",
-    "step_from",
     "step_row",
     "task_from",
     "task_row",
@@ -96,33 +92,13 @@ def step_row(step: StepRecord) -> Row:
     row = (
         step.step,
         step.committed_at,
-        arrows_json(step.arrows),
+        arrows_json(tuple(step.arrows)),
         _json({join: list(of) for join, of in step.fired.items()}) if step.fired else "{}",
         _json({join: list(of) for join, of in step.held.items()}) if step.held else "{}",
         ready_json(step.ready, step.sends),
         step.derived_json,
     )
     return (*row, 1) if step.heard else row
-
-
-def step_from(row: Row, tasks: Iterable[Row], decisions: Iterable[Row], digest: str) -> StepRecord:
-    """Make a step of its rows."""
-    number, committed_at, arrows, fired, held, ready_text, derived, *later = row
-    ready, sends = ready_from(ready_text)
-    return StepRecord(
-        number,
-        tuple(map(task_from, tasks)),
-        tuple(map(decision_from, decisions)),
-        arrows_from(arrows),
-        {} if fired == "{}" else {join: tuple(of) for join, of in json.loads(fired).items()},
-        {} if held == "{}" else held_from(held),
-        ready,
-        derived,
-        committed_at,
-        digest,
-        sends,
-        bool(later),
-    )
 
 
 def task_row(task: TaskRecord, *, is_open: bool = False) -> Row:
@@ -156,7 +132,7 @@ def closed_task(row: Row) -> Row:
     return (*row[:_GOTO], None, *row[_GOTO + 1 :])
 
 
-def task_from(row: Row) -> TaskRecord:
+def task_from(row: Sequence[Any]) -> TaskRecord:
     """Make a task of its row."""
     ix, key, node, update, started_at, ms, attempts, reads, replaces, goto, *later = row
     fell_back, items = later or (None, None)
@@ -200,7 +176,7 @@ def decision_row(ix: int, decision: DecisionRecord) -> Row:
     )
 
 
-def decision_from(row: Row) -> DecisionRecord:
+def decision_from(row: Sequence[Any]) -> DecisionRecord:
     """Make a decision of its row."""
     _, source, router, kind, options, chosen, answer, reason, confidence, evidence, details = row
     return DecisionRecord(

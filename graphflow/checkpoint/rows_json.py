@@ -48,7 +48,8 @@ def names_from(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
-def arrows_json(arrows: Sequence[Arrow]) -> str:
+@lru_cache(maxsize=1024)
+def arrows_json(arrows: tuple[Arrow, ...]) -> str:
     """Write arrows as lists of source, target and kind."""
     quoted = [f"[{_quoted(a.source)},{_quoted(a.target)},{_quoted(a.kind)}]" for a in arrows]
     return "[" + ",".join(quoted) + "]"
@@ -68,7 +69,7 @@ def held_from(text: str) -> dict[str, tuple[tuple[str, int], ...]]:
 def ready_json(ready: Sequence[str], sends: Mapping[str, Sent]) -> str:
     """Write the tasks that run next: a key, or of a Send a list of key, node and input."""
     if not sends:
-        return names_json(ready)
+        return known_names_json(tuple(ready))
     return "[" + ",".join([_ready_one(key, sends.get(key)) for key in ready]) + "]"
 
 

@@ -8,24 +8,23 @@ of another run, or as a foreign key to none.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from typing import TypeVar
 
-from graphflow.checkpoint.digest import digest, snapshot_digest
+from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
 from graphflow.checkpoint.rows import (
     Row,
-    as_written,
     attempt_from,
     call_from,
     item_from,
     memo_from,
     question_from,
-    step_from,
     task_from,
 )
 from graphflow.checkpoint.sqlite_read import Part, Stored
 from graphflow.checkpoint.standing import as_seen, in_order
+from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
 
@@ -58,7 +57,7 @@ def _records(stored: Stored, root: RunHeader | None) -> RunRecords:
         [_kept(own.run_id, row) for row in kept],
         _loose(stored, "attempt", attempt_from),
         _loose(stored, "call", call_from),
-        [_snapshot(part.run_id, row, steps) for part in stored.parts for row in part.snapshots],
+        _snapshots(stored.parts),
         _loose(stored, "item", item_from),
         _loose(stored, "question", question_from),
         _loose(stored, "memo", memo_from),
@@ -109,34 +108,52 @@ def _chain(parts: Sequence[Part]) -> list[StepRecord]:
 def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepRecord]:
     run_id = part.run_id
     tasks, decisions, heads = map(_by_step, (part.tasks, part.decisions, part.heads))
-    for step, stored in enumerate(part.steps, expected):
-        number, own = stored[0], stored[-1]
+    for step, (number, own, derived, row) in enumerate(part.steps, expected):
         if number != step or previous is None:
             raise corrupt(run_id, step, "it is missing")
-        row = as_written("steps", stored[:-1])
+        its = tasks.get(number, ())
+        found = StoredStep.of(
+            (number, own, derived, row),
+            [(update, _joined(*pieces)) for _, update, *pieces in its],
+            [_joined(*pieces) for pieces in decisions.get(number, ())],
+        )
         # The digest of a kept task is cleared when its step is committed
-        is_loose = any(task[-1] is not None for task in tasks[number])
-        its = tuple([as_written("tasks", task[:-1]) for task in tasks[number]])
-        rows: Row = (previous, row, its, tuple(decisions[number]))
-        if number in heads:
-            rows = (*rows, tuple(heads[number]))
-        if is_loose or digest("step", rows) != own:
+        is_loose = any(task[0] is not None for task in its)
+        if is_loose or digest_of(_text(previous, found, heads.get(number))) != own:
             raise corrupt(run_id, number, "its rows have changed, or are not all there")
-        yield step_from(row, its, decisions[number], own)
+        yield found
         previous = own
 
 
+def _text(previous: str, step: StoredStep, heads: Sequence[Row] | None) -> str:
+    """Write what the digest of a step covers."""
+    tasks, decisions = ",".join(step.task_rows), ",".join(step.decision_rows)
+    ends = "" if heads is None else f",{compact(heads)}"
+    return f'["step",["{previous}",{step.row},[{tasks}],[{decisions}]{ends}]]'
+
+
+def _joined(before: str, real: float | None, after: str) -> str:
+    """Put the JSON of a row together: all of its columns, with one number among them."""
+    if real is None:
+        number = "null"
+    else:
+        number = repr(real) if type(real) is float and isfinite(real) else compact(real)
+    return f"{before[:-1]},{number},{after[1:]}"
+
+
 def _by_step(rows: list[Row]) -> dict[int, list[Row]]:
-    found: dict[int, list[Row]] = defaultdict(list)
+    found: dict[int, list[Row]] = {}
     for row in rows:
-        found[row[0]].append(row[1:])
+        found.setdefault(row[0], []).append(row[1:])
     return found
 
 
 def _kept(run_id: str, row: Row) -> TaskRecord:
-    task = as_written("tasks", row[1:-1])
-    check_row(run_id, row[0], "task", (row[0], *task, row[-1]))
-    return task_from(task)
+    step, own, _, *pieces = row
+    text = _joined(*pieces)
+    if digest_of(f'["task",[{compact(run_id)},{step},{text[1:]}]') != own:
+        raise corrupt(run_id, step, "a stored task of it has changed")
+    return task_from(json.loads(text))
 
 
 def _loose(stored: Stored, kind: str, make: Callable[[Row], _T]) -> list[_T]:
@@ -148,14 +165,18 @@ def _loose(stored: Stored, kind: str, make: Callable[[Row], _T]) -> list[_T]:
     return found
 
 
-def _snapshot(run_id: str, row: Row, steps: list[StepRecord]) -> Snapshot:
-    number, state_json, counters_json, own = row
-    at = number - steps[0].step
-    if not 0 <= at < len(steps):
-        raise corrupt(run_id, number, "its snapshot has no step")
-    if snapshot_digest(steps[at].digest, number, counters_json, state_json) != own:
-        raise corrupt(run_id, number, "its snapshot has changed")
-    return Snapshot(number, state_json, counters_json, own)
+def _snapshots(parts: Sequence[Part]) -> list[Snapshot]:
+    found: list[Snapshot] = []
+    for part in parts:
+        for of_step, *columns in part.snapshots:
+            snapshot = Snapshot(*columns)
+            before = found[-1].step if found else None
+            if of_step is None or snapshot.since not in (None, before):
+                raise corrupt(part.run_id, snapshot.step, "its snapshot has no place")
+            if snapshot_digest(of_step, snapshot) != snapshot.digest:
+                raise corrupt(part.run_id, snapshot.step, "its snapshot has changed")
+            found.append(snapshot)
+    return found
 
 
 def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:

@@ -29,6 +29,9 @@ _UNAVAILABLE: Final = {
 }
 
 
+_DAMAGE: Final = ("decode to UTF-8", "JSON cannot hold BLOB")
+
+
 def locked(path: Path, seconds: float) -> DatabaseUnavailableError:
     """Say that somebody else kept the database for too long."""
     return DatabaseUnavailableError(
@@ -57,7 +60,7 @@ def translated(error: "sqlite3.Error", path: Path, seconds: float) -> Checkpoint
         return NotADatabaseError(
             f"{path} is not a SQLite database; it was left as it is. Give the runs another file."
         )
-    if kind == "SQLITE_CORRUPT" or "decode to UTF-8" in str(error):
+    if kind == "SQLITE_CORRUPT" or any(words in str(error) for words in _DAMAGE):
         return CheckpointCorruptError(
             f"{path} is damaged ({error}). Restore it from a backup, or save what can be read: "
             f"`sqlite3 {path} .recover`"

@@ -357,6 +357,8 @@ class SqliteFile:
             # A hostile file must not run functions from its schema, nor be trusted in its pages
             for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "foreign_keys = ON"):
                 conn.execute(f"PRAGMA {pragma}")
+            # Of a new file: a step changes a page of three tables each, and the log has whole pages
+            conn.execute("PRAGMA page_size = 2048")
             prepare(conn, self.path, may_write=not self._read_only)
             if not self._read_only:
                 self._set_up(conn)

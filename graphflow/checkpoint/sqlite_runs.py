@@ -31,9 +31,11 @@ Origin = tuple[int, str | None]
 """Of a fork: the number of the run that it forks, and the digest that its first step continues
 from; None when that is its own."""
 
+# It stores nothing when the run is there already, or its graph is not
 _BEGIN: Final = (
-    f"INSERT INTO runs ({FIXED}, digest, limits_json, budget_json, heard, epoch, owner, taken_at, "  # noqa: S608 - our own names of columns
-    f"status) VALUES ({'?, ' * 21}'running')"
+    f"INSERT OR IGNORE INTO runs ({FIXED}, digest, limits_json, budget_json, heard, epoch, owner, "  # noqa: S608 - our own names of columns
+    f"taken_at, status) SELECT {'?, ' * 21}'running' "
+    "WHERE EXISTS (SELECT 1 FROM graphs WHERE digest = ?)"
 )
 _TAKE: Final = (
     "UPDATE runs SET epoch = ?, owner = ?, taken_at = ?, status = 'running', "
@@ -86,7 +88,7 @@ class BeginWrite:
             under.has_children = True  # before it has: no step of the parent may miss it
         self._header, self._spec_json, self._under, self._row = header, spec_json, under, row
         limits = (header.limits_json, header.budget_json, header.heard)
-        self._more = (own, *limits, lease.epoch, owner, now())
+        self._more = (own, *limits, lease.epoch, owner, now(), row[3])
         self._lease, self._write = lease, StepWrite(lease, *first)
 
     def __call__(self, cursor: "Cursor") -> SqliteLease:
@@ -96,13 +98,15 @@ class BeginWrite:
             RunExistsError: The run id is taken.
             LeaseLostError: The parent's lease is no longer good.
         """
-        header, under = self._header, self._under
-        if cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", self._row[:1]).fetchone():
-            raise run_exists(header.run_id)
+        row, under = self._row + self._more, self._under
         if under is not None:
             check_fence(cursor, under)
-        _store_graph(cursor, header, self._spec_json)
-        self._lease.run = cursor.execute(_BEGIN, self._row + self._more).lastrowid or 0
+        if cursor.execute(_BEGIN, row).rowcount != 1:
+            if cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", row[:1]).fetchone():
+                raise run_exists(self._header.run_id)
+            _store_graph(cursor, self._header, self._spec_json)
+            cursor.execute(_BEGIN, row)
+        self._lease.run = cursor.lastrowid or 0
         self._write(cursor)
         return self._lease
 
@@ -220,8 +224,12 @@ def _filled(cursor: "Cursor", lease: SqliteLease) -> SqliteLease:
 
 
 def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str) -> None:
-    """Store the graph of a run, if it is the first run of it."""
-    key = (header.graph_digest,)
-    if not cursor.execute("SELECT 1 FROM graphs WHERE digest = ?", key).fetchone():
-        row: Row = (*key, header.graph, header.graph_version, spec_json, header.created_at)
-        cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row)))
+    """Store the graph of a run, which is the first run of it."""
+    row: Row = (
+        header.graph_digest,
+        header.graph,
+        header.graph_version,
+        spec_json,
+        header.created_at,
+    )
+    cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row)))

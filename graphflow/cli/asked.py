@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from graphflow.answering import find_open
+from graphflow.answering import find_open, open_questions
 from graphflow.records import QuestionRecord, RunHeader, RunRecords
 from graphflow.render.wording import cut, one_line
 
@@ -51,18 +51,16 @@ def all_asked(records: RunRecords) -> list[Asked]:
     Args:
         records: All records of the run.
     """
-    is_over = records.header.status in _OVER
+    waiting = {id(found.question) for found in open_questions(records)}
     return [
-        Asked(records.header, key, question, is_open and not is_over)
-        for key, question, is_open in _within(records, "")
+        Asked(records.header, key, question, id(question) in waiting)
+        for key, question in _within(records, "")
     ]
 
 
-def _within(records: RunRecords, path: str) -> Iterator[tuple[str, QuestionRecord, bool]]:
-    opened = records.header.step + 1
+def _within(records: RunRecords, path: str) -> Iterator[tuple[str, QuestionRecord]]:
     for question in records.questions:
-        is_open = question.step == opened and question.answer_json is None
-        yield f"{path}{question.id}", question, is_open
+        yield f"{path}{question.id}", question
     for child in records.children:
         yield from _within(child, f"{path}{child.header.parent_key}/")
 

@@ -36,6 +36,8 @@ class Bounds:
     """Stop after so many commits; None: do not stop."""
     again: bool = True
     """Whether what failed, or stands at a limit, is run again; not for an answer (S15)."""
+    has_more: bool = True
+    """Whether a larger budget was given: else what has used it up would use as much again."""
     pause_before: frozenset[str] = frozenset()
     """Pause before a step in which one of these nodes would run."""
     pause_after: frozenset[str] = frozenset()
@@ -112,7 +114,8 @@ def _results(
             first = yield Run(task)
             if (result := _judged(plan, position, first)) is not None:
                 return [result]
-    step = yield from run_step(plan, position, again=bounds.again, first=first)
+    step = StepRun(plan, position, again=bounds.again, has_more=bounds.has_more)
+    yield from run_step(step, position.ready, first)
     if step.is_complete:
         return [step.results[key] for key in ready]
     return (yield from _stop_inside(position, step))

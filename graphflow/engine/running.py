@@ -6,6 +6,8 @@ or at a limit. Only when all are complete can the step close (S15).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphflow.engine.asking import (
     answered,
     escalation,
@@ -16,6 +18,7 @@ from graphflow.engine.asking import (
 )
 from graphflow.engine.children import error_of, output_of, reason_within
 from graphflow.engine.effects import Ask, Doing, Fail, Keep, KeepItem, Start, Wait
+from graphflow.engine.ladder import Ladder, broken_by
 from graphflow.engine.mapping import Mapped
 from graphflow.engine.position import Position
 from graphflow.engine.tasks import (
@@ -25,19 +28,15 @@ from graphflow.engine.tasks import (
     Task,
     attempt_record,
     complete,
-    item_task,
     judge_task,
     make_task,
-    text_of,
     where,
 )
 from graphflow.errors import (
     AskSignal,
     BudgetSignal,
     InvalidUpdateError,
-    NodeTimeoutError,
     RunError,
-    SubgraphError,
 )
 from graphflow.plan import Plan
 from graphflow.records import AttemptRecord, QuestionRecord
@@ -53,6 +52,7 @@ class StepRun:
         plan: The graph.
         position: Where the run stands; what is stored of the step is noted there too.
         again: Whether tasks that have failed, or stand at a limit, are run again.
+        has_more: Whether those that have used up the run's budget are among them.
 
     Attributes:
         results: The complete tasks, by key.
@@ -61,14 +61,17 @@ class StepRun:
         waiting: What the others wait for, by key: "asking", or the reason of a limit.
     """
 
-    def __init__(self, plan: Plan, position: Position, *, again: bool) -> None:
-        self._plan, self._position, self._again = plan, position, again
+    def __init__(
+        self, plan: Plan, position: Position, *, again: bool = True, has_more: bool = True
+    ) -> None:
+        self._plan, self._position = plan, position
+        self._again, self._has_more = again, has_more
         self.results: dict[str, Result] = {}
         self.errors: dict[str, Exception] = {}
         self.failed: set[str] = set()
         self.waiting: dict[str, str] = {}
         self._maps: dict[str, Mapped] = {}
-        self._ladders: dict[str, tuple[int, float]] = {}
+        self._ladder = Ladder(plan, position)
 
     def enter(self, ix: int, key: str) -> Doing[list[Task]]:
         """Take up a task of the step; give what is to run of it."""
@@ -128,12 +131,18 @@ class StepRun:
                 return True
         if child is not None and (child.status == "running" or child.heard == child.step + 1):
             return False
-        failed = stored.failed.get(task.key) if stored is not None and not self._again else None
-        if failed is not None and failed.error_type == BudgetSignal.__name__:
-            self.waiting[task.key] = f"budget:{failed.error.partition(':')[0]}"
-        elif failed is not None:
-            self.failed.add(task.key)
-        return failed is not None
+        failed = stored.failed.get(task.key) if stored is not None else None
+        return failed is not None and self._stays_failed(task, failed)
+
+    def _stays_failed(self, task: Task, failed: AttemptRecord) -> bool:
+        if failed.error_type != BudgetSignal.__name__:
+            if not self._again:
+                self.failed.add(task.key)
+            return not self._again
+        if self._again and (self._has_more or task.node.rules.budget is not None):
+            return False
+        self.waiting[task.key] = f"budget:{failed.error.partition(':')[0]}"
+        return True
 
     def _ask_or_answer(self, task: Task) -> Doing[list[Task]]:
         question = (task.questions or {}).get("")
@@ -280,9 +289,9 @@ class StepRun:
         task = ended.task
         yield Fail(self._attempt(ended, error))
         try:
-            again = self._retry(ended, error)
+            again = self._ladder.next_try(ended, error)
         except Exception as broken:  # noqa: BLE001 - whatever the user's own conditions raise
-            again, error = None, _with(f"Retry of {task.node.name!r}", broken, error)
+            again, error = None, broken_by(f"Retry of {task.node.name!r}", broken, error)
         if again is not None:
             if mapped is not None:
                 mapped.running += 1
@@ -298,28 +307,6 @@ class StepRun:
         stored.attempts[task.key] = task.attempt
         return attempt_record(ended, error)
 
-    def _retry(self, ended: Ended, error: Exception) -> Task | None:
-        """Make the task of the next try, if there is to be one."""
-        task = ended.task
-        rules = task.node.rules
-        retry, is_whole_map = rules.retry, rules.map is not None and task.item is None
-        is_late = rules.effects == "external" and isinstance(error, NodeTimeoutError)
-        if retry is None or is_late or is_whole_map:  # over= and into= see the same state again
-            return None
-        before, elapsed = self._ladders.get(task.key, (0, 0.0))
-        elapsed += ended.duration_ms / 1e3
-        delay = retry.delay(error, before + 1, elapsed)
-        if delay is None and isinstance(error, SubgraphError):
-            delay = retry.delay(_cause(error), before + 1, elapsed)
-        if delay is None:
-            return None
-        self._ladders[task.key] = before + 1, elapsed + delay
-        again = make_task(self._plan, self._position, task.ix, task.key.partition("[")[0])
-        if task.item is not None:
-            again = item_task(again, self._position.open, task.item, task.argument)
-        again.delay, again.is_retry = delay, True
-        return again
-
     def _give_up(self, task: Task, ended: Ended, error: Exception) -> Doing[None]:
         """What follows when a task has failed for good: fallback, escalation, or failure (S16)."""
         rules = task.node.rules
@@ -328,11 +315,10 @@ class StepRun:
             yield from self._fall_back(whole, rules.fallback)
             return
         if rules.escalate is not None:
-            attempts = self._ladders.get(task.key, (0, 0.0))[0] + 1
             try:
-                question = escalation(task, error, attempts)
+                question = escalation(task, error, self._ladder.tries(task))
             except Exception as broken:  # noqa: BLE001 - whatever the user's prompt raises
-                error = _with(f"Escalate(prompt=) of {task.node.name!r}", broken, error)
+                error = broken_by(f"Escalate(prompt=) of {task.node.name!r}", broken, error)
             else:
                 self.waiting[task.key] = "asking"
                 yield Ask(question)
@@ -356,24 +342,18 @@ class StepRun:
             yield Keep(self._position.step + 1, result[0])
 
 
-def run_step(
-    plan: Plan, position: Position, *, again: bool, first: Ended | None = None
-) -> Doing[StepRun]:
+def run_step(step: StepRun, ready: Sequence[str], first: Ended | None = None) -> Doing[None]:
     """Run the open tasks of a step until none can go on.
 
     Args:
-        plan: The graph.
-        position: Where the run stands.
-        again: Whether tasks that have failed, or stand at a limit, are run again.
+        step: The step.
+        ready: The keys of its tasks.
         first: What came of the only task, when it has run once already.
     """
-    step, running = StepRun(plan, position, again=again), 0
-    todo: list[Task] = []
-    if first is not None:
-        todo = yield from step.take(first)
-    else:
-        for ix, key in enumerate(position.ready):
-            todo += yield from step.enter(ix, key)
+    running = 0
+    todo = (yield from step.take(first)) if first is not None else list[Task]()
+    for ix, key in enumerate(ready if first is None else ()):
+        todo += yield from step.enter(ix, key)
     while todo or running:
         if todo:
             yield Start(todo)
@@ -381,16 +361,3 @@ def run_step(
         ended: Ended = yield Wait()
         running -= 1
         todo = yield from step.take(ended)
-    return step
-
-
-def _with(what: str, broken: Exception, error: Exception) -> RunError:
-    """Say that a function which was to deal with a failure has failed itself."""
-    words = f"{what} raised {type(broken).__name__}: {text_of(broken)}; it was to deal with"
-    found = RunError(f"{words} {type(error).__name__}: {text_of(error)}")
-    found.__cause__ = broken
-    return found
-
-
-def _cause(error: Exception) -> Exception:
-    return error.__cause__ if isinstance(error.__cause__, Exception) else error

@@ -113,7 +113,7 @@ def _inside(told: _Told, step: int, node: str, keys: Sequence[str]) -> Iterator[
             ran = f"{child.header.status} · {counted(max(0, len(child.steps) - 1), 'step')}"
             yield PictureStep(None, one_line(key), "", ran, depth=depth)
             depth += 1
-        yield from path_of(child, spec, status_within(child, told.status), depth)
+        yield from path_of(child, spec, status_within(child, told.records, told.status), depth)
 
 
 def _taken(shape: Shape, step: StepRecord) -> defaultdict[str, list[Taken]]:

@@ -95,7 +95,7 @@ def _children(
     if seen.runs is None:
         return None
     return tuple(
-        (child, status_within(child, status))
+        (child, status_within(child, records, status))
         for records, status in seen.runs
         for child in records.children
         if node_of(child.header.parent_key or "", shape.rank) == name

@@ -16,7 +16,7 @@ from graphflow.render.questions import asked_tips, since
 from graphflow.render.shape import Shape
 from graphflow.render.waiting import awaited
 from graphflow.render.wording import counted, cut, label_of, node_of
-from graphflow.standing import open_tasks, task_of
+from graphflow.standing import is_incomplete, open_tasks, task_of
 
 __all__ = ["Stop", "brief_error", "most_telling", "status_within", "stops_of"]
 
@@ -86,9 +86,20 @@ class _Open:
         ]
 
 
-def status_within(child: RunRecords, above: RunStatus) -> RunStatus:
-    """Say how a child stands: nobody but its root's owner says that a running one has gone."""
-    return above if child.header.status == "running" else child.header.status
+def status_within(child: RunRecords, parent: RunRecords, above: RunStatus) -> RunStatus:
+    """Say how a child stands, which is not for itself to say.
+
+    Args:
+        child: The child.
+        parent: Its parent: with a task that has fallen back the child is over, too.
+        above: How the parent stands: only its root's owner says that a running one has gone.
+    """
+    header = child.header
+    if header.status == "done":
+        return "done"
+    if not is_incomplete(parent, header.parent_step, header.parent_key):
+        return "cancelled"
+    return above if header.status == "running" else header.status
 
 
 def stops_of(records: RunRecords, shape: Shape, status: RunStatus) -> dict[str, Stop]:

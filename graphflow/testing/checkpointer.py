@@ -272,6 +272,20 @@ class CheckpointerContract(
         assert tail.calls == []
         assert tail.header == store.load("run-1").header
 
+    def test_a_snapshot_may_continue_another(self, store: Checkpointer) -> None:
+        """The tail begins with the newest whole snapshot, and has all that continue it."""
+        lease = begin_run(store)
+        parts = {1: a_snapshot(1, since=0), 2: a_snapshot(2), 3: a_snapshot(3, since=2)}
+        parts[5] = a_snapshot(5, since=3)
+        for step in range(1, 7):
+            store.commit(lease, a_step(step), parts.get(step), None)
+        tail = store.load("run-1", tail=True)
+        assert [step.step for step in tail.steps] == [5, 6]
+        assert facts(tail.snapshots) == facts([parts[2], parts[3], parts[5]])
+        assert facts(store.load("run-1").snapshots) == facts([a_snapshot(0), *parts.values()])
+        store.commit(lease, a_step(7), a_snapshot(7), None)
+        assert facts(store.load("run-1", tail=True).snapshots) == facts([a_snapshot(7)])
+
     # -- ending and taking ------------------------------------------------------------------
 
     def test_runs_are_listed_newest_first(self, store: Checkpointer) -> None:

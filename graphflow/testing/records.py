@@ -132,9 +132,12 @@ def a_step(step: int, *, tasks: int = 1, joins: bool = False, sends: bool = Fals
     )
 
 
-def a_snapshot(step: int) -> Snapshot:
-    """Make the snapshot of a step."""
-    return Snapshot(step, f'{{"text":"é","notes":["{step}"]}}', f'{{"since":{step}}}')
+def a_snapshot(step: int, since: int | None = None) -> Snapshot:
+    """Make the snapshot of a step; with `since` one that continues that of another step."""
+    counters = f'{{"since":{step}}}'
+    if since is not None:
+        return Snapshot(step, "{}", counters, since=since, added_json=f'{{"notes":["{step}"]}}')
+    return Snapshot(step, f'{{"text":"é","notes":["{step}"]}}', counters)
 
 
 def a_failure(step: int, **more: Any) -> AttemptRecord:

@@ -157,6 +157,29 @@ class TogetherContract:
         assert memos == [(1, "fails: False"), (2, "fails: False")]
         store.commit(lease, a_step(3), None, None)
 
+    def test_one_that_fails_within_another_fails_alone(self, store: Checkpointer) -> None:
+        """What comes before and after a function that fails half-way is stored, and only that."""
+        lease, bad = begin_run(store), begin_run(store, run_id="bad")
+
+        def outer() -> list[type[Any]]:
+            store.keep(lease, 1, a_task(0))
+            inner = [
+                lambda: store.commit(lease, a_step(1, tasks=2), None, None),
+                _every_verb_and_an_error(store, bad),
+                lambda: store.commit(lease, a_step(2), a_snapshot(2), None),
+            ]
+            return [type(result) for result in store.together(inner)]
+
+        results = store.together([lambda: begin_run(store, run_id="first"), outer, outer])
+        assert results[1] == [type(None), ZeroDivisionError, type(None)]
+        assert isinstance(results[2], LeaseLostError)  # step 1 is not open any more
+        assert [header.run_id for header in store.runs()] == ["first", "bad", "run-1"]
+        assert facts(store.load("run-1").steps[1:]) == facts([a_step(1, tasks=2), a_step(2)])
+        assert store.load("bad").header.step == 0
+        store.commit(results[0], a_step(1), None, None)
+        store.commit(lease, a_step(3), None, None)
+        store.commit(bad, a_step(1), None, None)
+
 
 def _every_verb(store: Checkpointer, lease: Lease) -> Callable[[], None]:
     """Make a function that calls every verb."""

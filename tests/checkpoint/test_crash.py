@@ -50,7 +50,8 @@ def test_a_kill_loses_no_acknowledged_step(db, python):
         for _ in range(chance.randrange(1, 60)):
             acknowledged = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-        rest = process.communicate()[0].splitlines(keepends=True)
+        rest = process.stdout.read().splitlines(keepends=True)  # what is buffered here, too
+        process.wait()
         acknowledged = max([acknowledged, *(int(line) for line in rest if line.endswith("\n"))])
         store = SqliteCheckpointer(db)
         records = store.load("run-1", tail=True)

@@ -384,7 +384,12 @@ def test_foreign_keys_are_real(shown):
 def test_the_schema_is_read_without_graphflow(shown, db):
     """The database says itself which migrations made it, and any SQLite reads it."""
     applied = [row["name"] for row in shown["_sqlite_migrations"].rows]
-    assert applied == ["m001_tables", "m002_views", "m003_families_and_pauses"]
+    assert applied == [
+        "m001_tables",
+        "m002_views",
+        "m003_families_and_pauses",
+        "m004_partial_snapshots",
+    ]
     plain = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     assert plain.execute("SELECT count(*) FROM path").fetchone() == (3,)
     plain.close()

@@ -14,8 +14,9 @@ from tests.engine.loader import Ran
 from tests.engine.moves import MOST, ROUTERS, answer_to
 from tests.engine.vectors import Player
 
-__all__ = ["Crash", "Crashing", "asking", "finish", "stored_bodies"]
+__all__ = ["Crash", "Crashing", "finish", "stored_bodies"]
 
+TURNS = 1000
 WRITES = frozenset({
     "begin", "take", "commit", "keep", "keep_item", "ask", "answer", "memo", "fail", "call", "end",
     "stop", "together",
@@ -75,8 +76,8 @@ def finish(
         answer: What a question is answered, by its name and step.
     """
     run, answers, idle = look(player), 0, 0
-    while True:
-        questions = list(asking(run.records)) if run.status in {"failed", "paused"} else []
+    for _ in range(TURNS):
+        questions = player.asking() if run.status in {"failed", "paused"} else []
         before = (run.reason, len(run.steps), len(player.bodies.ran))
         # One that died between an answer and what follows says still that it waits for the answer.
         is_resumed = run.status in {"failed", "running"} or run.reason == "interrupted"
@@ -96,8 +97,9 @@ def finish(
             return run
         run = player.flow().get(player.run_id)
         idle = idle + 1 if before == (run.reason, len(run.steps), len(player.bodies.ran)) else 0
-        if idle > ROUTERS and not list(asking(run.records)):
+        if idle > ROUTERS and not player.asking():
             return run
+    raise AssertionError(f"no end after {TURNS} turns: {run!r}, {run.reason}, {run.open}")
 
 
 def look(player: Player) -> Run[Any]:
@@ -107,19 +109,6 @@ def look(player: Player) -> Run[Any]:
     except RunNotFoundError:
         player.attempt("run", player.case.get("input", {}), run_id=player.run_id)
         return player.flow().get(player.run_id)
-
-
-def asking(records: RunRecords, path: str = "") -> Iterator[tuple[str, int]]:
-    """List the open questions: what an answer names each by, and its run's step."""
-    step = records.header.step + 1
-    complete = {task.key for task in records.kept}
-    for question in records.questions:
-        if question.step == step and question.answer_json is None:
-            yield path + question.id, step
-    for child in records.children:
-        key = child.header.parent_key
-        if child.header.parent_step == step and key not in complete:
-            yield from asking(child, f"{path}{key}/")
 
 
 def stored_bodies(records: RunRecords) -> Iterator[Ran]:

@@ -33,7 +33,7 @@ def scripted(case: Data, random: Random, *, most: int = 10) -> dict[str, Any]:
         action = {"do": "run", "max_steps": random.randint(1, 4)}
     while action is not None and len(actions) < most:
         expect = deepcopy(oracle.act(action))
-        actions.append({**action, "expect": expect})
+        actions.append({**action, "expect": expect, "asking": sorted(oracle.asking())})
         action = next_action(oracle, random)
     return {**case, "actions": actions}
 

@@ -42,14 +42,20 @@ updates = st.sampled_from(
 )
 
 
-def many(examples: int) -> settings:
-    """Say how many examples a property is tried on by default."""
+def many(examples: int, *, shrinks: bool = True) -> settings:
+    """Say how many examples a property is tried on by default.
+
+    Args:
+        examples: So many.
+        shrinks: Whether one that fails is made smaller, which takes long in a file.
+    """
+    shrink = [Phase.shrink] if shrinks else []
     return settings(
         max_examples=EXAMPLES or examples,
         derandomize=not EXAMPLES,
         deadline=None,
         database=None,
-        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, *shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 

@@ -25,7 +25,7 @@ Cause = tuple[str, int]
 """A node, and the step in which it ran."""
 
 
-@many(100)
+@many(50)
 @given(cases(), randoms)
 def test_no_arrival_is_lost_and_joins_run_once_a_round(
     case: Mapping[str, Any], random: Random

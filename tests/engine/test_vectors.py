@@ -15,7 +15,15 @@ from tests.engine.vectors import Player, Way, reopening
 ONE_WORKER = {"fallback_of_one_send"}
 """Its script counts executions."""
 
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+MANY_WORKERS = [case for case in CASES if case["name"] not in ONE_WORKER]
+
+
+def name_of(case: Mapping[str, Any]) -> str:
+    """Name a case."""
+    return str(case["name"])
+
+
+every_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 
 
 def play(case: Mapping[str, Any], store: Callable[[], Any], way: Way) -> None:
@@ -39,11 +47,9 @@ def test_case_in_memory(case: dict[str, Any], is_async: bool) -> None:
     play(case, lambda: store, Way(is_async=is_async))
 
 
-@every_case
+@pytest.mark.parametrize("case", MANY_WORKERS, ids=name_of)
 def test_case_with_many_workers(case: dict[str, Any]) -> None:
     """In an event loop, where the bodies of a step end in any order."""
-    if case["name"] in ONE_WORKER:
-        pytest.skip("its script counts executions: one worker")
     for seed in range(3):
         store = MemoryCheckpointer()
         way = Way(is_async=True, awaits=True, disorder=seed, edges=seed)

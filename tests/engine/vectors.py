@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from graphflow import Limits
+from graphflow.answering import find_open
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import RunFailedError
 from graphflow.flow import Flow
@@ -90,6 +91,12 @@ class Player:
         executed = sorted(ran.path for ran in self.bodies.ran[begun:])
         return seen(run, since, executed)
 
+    def asking(self) -> list[tuple[str, int]]:
+        """List the open questions: what an answer names each by, and its run's step."""
+        store = self.flow().store
+        found = find_open(store, store.load(self.run_id, tail=True))
+        return [(asked.id, asked.question.step) for asked in found]
+
     def begin(self, most: int) -> None:
         """Begin the run, and go on until so many steps are committed."""
         given = self.case.get("input", {})
@@ -130,8 +137,9 @@ class Player:
         """Commit so many steps more."""
         size = 1 if self.way.small_steps else commits
         while commits > 0:
+            flow = self.flow()
             try:
-                run = self.flow().advance(self.run_id, steps=size)
+                run = stopped(flow, flow.advance(self.run_id, steps=size))
             except RunFailedError:
                 return
             commits -= size
@@ -143,10 +151,18 @@ class Player:
         flow = self.flow()
         try:
             if self.way.awaits:
-                return asyncio.run(getattr(flow, f"a{verb}")(*args, **options))
-            return getattr(flow, verb)(*args, **options)
+                return stopped(flow, asyncio.run(getattr(flow, f"a{verb}")(*args, **options)))
+            return stopped(flow, getattr(flow, verb)(*args, **options))
         except RunFailedError as error:
-            return error.run
+            return stopped(flow, error.run)
+
+
+def stopped(flow: Flow[Any], run: Run[Any]) -> Run[Any]:
+    """See that nobody holds a run any more, and that its state is what is stored of it."""
+    stored = flow.get(run.run_id)
+    assert stored.header.owner is None
+    assert run.state == stored.state
+    return run
 
 
 def seen(run: Run[Any], since: int, executed: Sequence[str]) -> dict[str, Any]:

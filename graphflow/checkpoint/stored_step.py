@@ -1,0 +1,85 @@
+"""A step as it was read: a part of it is made of its rows when somebody looks at that part.
+
+Whoever reads a run looks at a few parts of most of its steps, and to make all of them takes longer
+than to read them.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from graphflow.checkpoint.rows import Row, decision_from, task_from
+from graphflow.checkpoint.rows_json import arrows_from, held_from, ready_from
+from graphflow.records import StepRecord
+
+__all__ = ["StoredStep"]
+
+_NAMES: Final = tuple(StepRecord.__dataclass_fields__)
+
+
+class StoredStep(StepRecord):
+    """A step of which only the rows are there at first, as JSON.
+
+    Attributes:
+        row: Its own.
+        task_rows: Those of its tasks.
+        decision_rows: Those of its decisions.
+        update_texts: What its tasks returned.
+    """
+
+    __slots__ = ("decision_rows", "row", "task_rows", "update_texts")
+    __hash__ = StepRecord.__hash__
+    row: str
+    task_rows: Sequence[str]
+    decision_rows: Sequence[str]
+    update_texts: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, own: Row, tasks: Sequence[tuple[str | None, str]], decisions: Sequence[str]
+    ) -> Self:
+        """Make a step of its rows.
+
+        Args:
+            own: Its number, its digest, the JSON of its derived fields and that of its own row.
+            tasks: Of each the JSON of its update, and that of its row.
+            decisions: Of each the JSON of its row.
+        """
+        step = cls.__new__(cls)
+        step.step, step.digest, step.derived_json, step.row = own
+        step.task_rows = [row for _, row in tasks]
+        step.update_texts = [update for update, _ in tasks if update is not None]
+        step.decision_rows = decisions
+        return step
+
+    def updates(self) -> Sequence[str]:
+        """Give the JSON of what its tasks returned, in merge order."""
+        return self.update_texts
+
+    def __getattr__(self, name: str) -> Any:
+        """Make a part that nobody has looked at so far."""
+        if name == "tasks":
+            self.tasks = tuple([task_from(json.loads(row)) for row in self.task_rows])
+        elif name == "decisions":
+            self.decisions = tuple([decision_from(json.loads(row)) for row in self.decision_rows])
+        elif name == "update_texts":
+            self.update_texts = StepRecord.updates(self)
+        elif name in _NAMES:
+            self._read_row()
+        else:
+            raise AttributeError(f"a step has no {name!r}", name=name, obj=self)
+        return getattr(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the parts with those of any step."""
+        if not isinstance(other, StepRecord):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
+
+    def _read_row(self) -> None:
+        _, committed_at, arrows, fired, held, ready, _, *later = json.loads(self.row)
+        self.committed_at, self.heard = committed_at, bool(later)
+        self.arrows = arrows_from(arrows)
+        self.fired = {join: tuple(of) for join, of in json.loads(fired).items()}
+        self.held = held_from(held)
+        self.ready, self.sends = ready_from(ready)
