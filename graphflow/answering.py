@@ -99,10 +99,13 @@ def the_question(records: RunRecords, found: list[Open], key: str | None) -> Ope
     header = records.header
     run = f"run {header.run_id}"
     if not found:
-        raise AnswerError(
-            f"{run} asks nothing: it is {header.status}"
-            f"{f' ({header.reason})' if header.reason else ''}. Nothing was stored."
-        )
+        standing = f"{header.status}{f' ({header.reason})' if header.reason else ''}"
+        if header.reason == "question":
+            raise AnswerError(
+                f"{run} waits for no answer any more: all its questions are answered. Nothing was"
+                f" stored; go on with flow.resume({header.run_id!r})"
+            )
+        raise AnswerError(f"{run} asks nothing: it is {standing}. Nothing was stored.")
     ids = [item.id for item in found]
     if key is None:
         if len(found) == 1:

@@ -199,7 +199,7 @@ class Run(Generic[S]):
 
     @property
     def questions(self) -> Sequence[QuestionRecord]:
-        """The questions to humans, by step and task; one that waits has no `answer_json`."""
+        """All questions of the run itself, by step and task, answered or not."""
         ready = {step.step + 1: step.ready for step in self.steps}
 
         def place(asked: QuestionRecord) -> tuple[int, int]:
@@ -207,6 +207,17 @@ class Run(Generic[S]):
             return asked.step, keys.index(key) if key in keys else 0
 
         return sorted(self.records.questions, key=place)
+
+    @property
+    def open_questions(self) -> dict[str, QuestionRecord]:
+        """The questions that wait for an answer, also those inside of subgraphs.
+
+        Returns:
+            What `flow.answer(..., key=)` names each by, such as `sub/approve` -> the question.
+        """
+        from graphflow.answering import find_open
+
+        return {one.id: one.question for one in find_open(self._store, self._tail or self.records)}
 
     @property
     def open(self) -> dict[str, str]:

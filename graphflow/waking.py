@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from graphflow.answering import answer_question, find_open, overdue, the_question, worded
 from graphflow.asked import Asked
+from graphflow.engine.position import restore
 from graphflow.errors import DefinitionError, RunBusyError, RunError
 from graphflow.forking import prepare
 from graphflow.opening import Opened, Opener
@@ -236,7 +237,7 @@ class Wakes(Generic[S]):
         self, run_id: str, value: Any, key: str | None, asked: Asked, *, resume: bool
     ) -> Opened | Run[S]:
         """Store an answer; open the run to go on with it, or give it as it stands."""
-        whole = self._store_answer(run_id, value, key)
+        whole = self._store_answer(run_id, value, key, goes_on=resume)
         if not resume:
             return self.get(whole)
         try:
@@ -244,10 +245,12 @@ class Wakes(Generic[S]):
         except RunBusyError:  # somebody took it since, and goes on with this answer too
             return self.get(whole)
 
-    def _store_answer(self, run_id: str, value: Any, key: str | None) -> str:
-        """Store an answer; give the run's whole id."""
+    def _store_answer(self, run_id: str, value: Any, key: str | None, *, goes_on: bool) -> str:
+        """Store an answer, if the run can go on with it; give the run's whole id."""
         records = self._opener.find(run_id)
         asked = the_question(records, find_open(self.store, records), key)
+        if goes_on:
+            restore(self._plan, records)
         text = worded(self._plan, asked, value)
         answer_question(self._opener, asked, text, "person")
         return records.header.run_id

@@ -30,7 +30,14 @@ from graphflow import (
     append,
 )
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import AnswerError, DefinitionError, GraphflowError, RunBusyError, RunError
+from graphflow.errors import (
+    AnswerError,
+    DefinitionError,
+    GraphChangedError,
+    GraphflowError,
+    RunBusyError,
+    RunError,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -345,6 +352,54 @@ def test_two_questions_of_one_body_and_work_before_them(store: Any) -> None:
     assert (run.status, run.state.reply, run.state.n) == ("done", "a draft warm", 3)
     assert worked == ["draft"]
     assert run.attempts == []
+
+
+def test_an_answer_that_the_run_cannot_go_on_with_is_not_stored(store: Any) -> None:
+    """The graph has changed: that is said first; the old graph takes the answer as before."""
+
+    def body(state: State, ctx: Context) -> dict[str, Any]:
+        return {"reply": ctx.ask("it", "?", answer=str)}
+
+    flow = asking(body, store)
+    flow.run({}, run_id="r")
+    other = StateGraph(State, name=flow.name)
+    other.add_node("renamed", body)
+    other.add_edge(START, "renamed")
+    other.add_edge("renamed", END)
+
+    with pytest.raises(GraphChangedError):
+        other.compile(store).answer("r", "lost?")
+    assert flow.answer("r", "once", resume=False).reason == "question"
+    with pytest.raises(AnswerError, match=r"all its questions are answered.*flow\.resume\('r'\)"):
+        flow.answer("r", "twice")
+    assert flow.resume("r").state.reply == "once"
+
+
+def test_open_questions_are_named_as_answers_name_them(store: Any) -> None:
+    """Of a body and inside of a subgraph; what is answered is not among them."""
+
+    def body(state: State, ctx: Context) -> dict[str, Any]:
+        return {"reply": ctx.ask("it", "which?", answer=str)}
+
+    inner = StateGraph(State, name="inner")
+    inner.add_question("approve", prompt="sure?", answer=bool, into=lambda yes: None)
+    inner.add_edge(START, "approve")
+    inner.add_edge("approve", END)
+    graph = StateGraph(State, name="outer")
+    graph.add_node("a", body)
+    graph.add_node("sub", inner, input={}, output={})
+    for node in ("a", "sub"):
+        graph.add_edge(START, node)
+        graph.add_edge(node, END)
+    flow = graph.compile(store)
+
+    run = flow.run({}, run_id="r")
+    prompts = {key: asked.prompt for key, asked in run.open_questions.items()}
+    assert prompts == {"a:it": "which?", "sub/approve": "sure?"}
+    for key, value in {"sub/approve": True, "a:it": "this"}.items():
+        run = flow.answer("r", value, key=key)
+        assert key not in flow.get("r").open_questions
+    assert (run.status, run.state.reply, run.open_questions) == ("done", "this", {})
 
 
 def test_check_15_two_questions_after_a_side_effect(store: Any) -> None:
@@ -821,7 +876,7 @@ def test_the_first_right_answer_wins(store: Any) -> None:
     flow = question().compile(store)
     flow.run({}, run_id="r")
     flow.answer("r", "first", resume=False)
-    with pytest.raises(AnswerError, match="asks nothing"):
+    with pytest.raises(AnswerError, match="waits for no answer any more"):
         flow.answer("r", "second")
 
     assert flow.resume("r").state.reply == "first"
