@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from graphflow.errors import BudgetSignal
+
 __all__ = [
     "Arrow",
     "ArrowKind",
@@ -182,7 +184,7 @@ class MemoRecord:
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One execution of a node's body that failed."""
+    """One execution of a node's body that failed, or was stopped by a budget."""
 
     step: int
     key: str
@@ -194,6 +196,11 @@ class AttemptRecord:
     error_type: str
     error: str
     traceback: str
+
+    @property
+    def is_over_budget(self) -> bool:
+        """Whether a budget stopped it: then nothing has failed."""
+        return self.error_type == BudgetSignal.__name__
 
 
 @dataclass(slots=True)
@@ -350,19 +357,35 @@ class RunRecords:
     """The runs of its subgraphs, by step and task. Of a tail: those of the open step, and nothing
     but their headers."""
 
+    @property
+    def recovered(self) -> bool:
+        """Whether it is done although something failed on the way, in a subgraph too.
 
-def wall_ms(tasks: Sequence[TaskRecord | ItemRecord]) -> float:
-    """Say how long the bodies of a step took by the clock: those side by side count once.
+        A node that ran instead of another counts; a budget that made the run pause does not.
+        """
+        return self.header.status == "done" and _stumbled(self)
+
+
+def _stumbled(records: RunRecords) -> bool:
+    return (
+        any(not attempt.is_over_budget for attempt in records.attempts)
+        or any(task.fell_back is not None for step in records.steps for task in step.tasks)
+        or any(map(_stumbled, records.children))
+    )
+
+
+def wall_ms(ran: Sequence[TaskRecord | ItemRecord | AttemptRecord]) -> float:
+    """Say how long bodies took by the clock: those side by side count once.
 
     Returns:
-        Milliseconds from the first body's begin to the last one's end, without pauses between
-        executions in different processes: never more than their sum.
+        Milliseconds in which at least one of them ran; not what lies between them.
     """
-    total = sum(task.duration_ms for task in tasks)
-    if len(tasks) < 2:
-        return total
-    begun = [datetime.fromisoformat(task.started_at) for task in tasks]
-    ends = [
-        at + timedelta(milliseconds=task.duration_ms) for at, task in zip(begun, tasks, strict=True)
-    ]
-    return min(total, (max(ends) - min(begun)).total_seconds() * 1e3)
+    if len(ran) < 2:
+        return sum(one.duration_ms for one in ran)
+    begun = sorted((datetime.fromisoformat(one.started_at), one.duration_ms) for one in ran)
+    total, end = 0.0, begun[0][0]
+    for start, ms in begun:
+        left = ms - max(0.0, (end - start).total_seconds() * 1e3)
+        if left > 0:
+            total, end = total + left, start + timedelta(milliseconds=ms)
+    return total

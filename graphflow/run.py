@@ -189,8 +189,8 @@ class Run(Generic[S]):
 
     @property
     def attempts(self) -> Sequence[AttemptRecord]:
-        """The executions that failed, in order."""
-        return self.records.attempts
+        """The executions that failed, in order; those that a budget stopped did not."""
+        return [attempt for attempt in self.records.attempts if not attempt.is_over_budget]
 
     @property
     def calls(self) -> Sequence[CallRecord]:
@@ -255,8 +255,8 @@ class Run(Generic[S]):
 
     @property
     def recovered(self) -> bool:
-        """Whether it is done although an execution failed on the way, in a subgraph too."""
-        return self.status == "done" and _has_failures(self.records)
+        """Whether it is done although something failed on the way; see `RunRecords.recovered`."""
+        return self.status == "done" and self.records.recovered
 
     @property
     def duration_ms(self) -> float:
@@ -330,10 +330,6 @@ def _all_calls(records: RunRecords) -> list[CallRecord]:
     for child in records.children:
         calls += _all_calls(child)
     return calls
-
-
-def _has_failures(records: RunRecords) -> bool:
-    return bool(records.attempts) or any(map(_has_failures, records.children))
 
 
 def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:

@@ -124,8 +124,11 @@ def _check(budget: Budget | None, used: _Used, tokens: int, whose: str) -> None:
     if budget is None:
         return
     if budget.calls is not None and used.calls >= budget.calls:
-        raise BudgetSignal("calls", f"{whose} of {budget.calls} calls is used up")
+        raise BudgetSignal("calls", f"{whose} (calls={budget.calls}) is used up")
     if budget.tokens is not None:
         left = budget.tokens - used.tokens - used.reserved
-        if left <= 0 or tokens > left:
-            raise BudgetSignal("tokens", f"{whose} of {budget.tokens} tokens: {left} are left")
+        if left <= 0:
+            raise BudgetSignal("tokens", f"{whose} (tokens={budget.tokens}) is used up")
+        if tokens > left:
+            words = f"has {left} left, and the call may write {tokens} (max_tokens)"
+            raise BudgetSignal("tokens", f"{whose} (tokens={budget.tokens}) {words}")

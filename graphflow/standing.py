@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from graphflow.errors import BudgetSignal
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
 __all__ = ["is_incomplete", "open_tasks", "task_of"]
@@ -79,7 +78,7 @@ def _last_failures(attempts: Iterable[AttemptRecord]) -> dict[str, tuple[datetim
     for attempt in last.values():
         took = timedelta(milliseconds=attempt.duration_ms)
         end = datetime.fromisoformat(attempt.started_at) + took
-        how = "limit" if attempt.error_type == BudgetSignal.__name__ else "failed"
+        how = "limit" if attempt.is_over_budget else "failed"
         key = task_of(attempt.key)
         before, standing = found.get(key, (end, how))
         found[key] = max(before, end), "failed" if "failed" in {standing, how} else how

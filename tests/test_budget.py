@@ -151,7 +151,47 @@ def test_tokens_are_counted_as_the_server_does(store: Any, llm: FakeLLM) -> None
     assert (run.reason, run.state.log) == ("budget:tokens", ["a", "b", "c"])
     assert run.usage.input_tokens + run.usage.output_tokens == 15
     assert flow.resume("r").reason == "budget:tokens"
-    assert flow.resume("r", budget=Budget(tokens=16)).status == "done"
+    run = flow.resume("r", budget=Budget(tokens=16))
+    assert (run.status, run.usage.input_tokens + run.usage.output_tokens) == ("done", 20)
+
+
+def test_calls_that_have_no_bound_may_exceed_the_budget_and_that_is_told(
+    store: Any, llm: FakeLLM
+) -> None:
+    """Without max_tokens a call is counted when it ends: the last one may go beyond (README)."""
+    flow = line(*((name, calls(name)) for name in "ab")).compile(store, llm=llm.client())
+    run = flow.run({}, budget=Budget(tokens=6))
+    assert (run.status, run.usage.calls) == ("done", 2)
+    assert "10 tok · over its budget of 6 tok" in str(run)
+    assert "over its budget" not in str(flow.run({}, budget=Budget(tokens=10)))
+
+
+def test_what_a_budget_stopped_has_not_failed(store: Any, llm: FakeLLM) -> None:
+    """Paused, and resumed with more: no failure, no retry, nothing to recover from."""
+    flow = line(("a", calls("a", 2))).compile(store, llm=llm.client())
+    run = flow.run({}, run_id="r", budget=Budget(calls=1))
+    assert "a      limit · budget: calls used up" in str(run)
+    run = flow.resume("r", budget=Budget(calls=2))
+
+    assert (run.status, run.recovered, run.attempts) == ("done", False, [])
+    assert [attempt.is_over_budget for attempt in run.records.attempts] == [True]
+    assert not any(words in str(run) for words in ("recovered", "retry", "↻"))
+
+
+def test_a_failure_beside_a_used_up_budget_is_told_apart(store: Any, llm: FakeLLM) -> None:
+    """The run has failed; the node that its budget stopped says so, and no more."""
+
+    def broken(state: State) -> Any:
+        raise LookupError("no such thing")
+
+    flow = fan(("a", calls("a", 2)), ("b", broken), a={"budget": Budget(calls=1)}).compile(
+        store, llm=llm.client()
+    )
+    with pytest.raises(RunFailedError) as failed:
+        flow.run({})
+    told = str(failed.value.run)
+    assert "a      limit · budget: calls used up" in told
+    assert "b      failed · LookupError: no such thing" in told
 
 
 def test_a_call_that_may_take_more_tokens_than_are_left_is_not_made(
@@ -393,9 +433,12 @@ def test_the_edge_is_taken_whichever_budget_is_used_up(
     assert (run.status, run.path, run.state.log) == ("done", ["a", "b"], ["b"])
     assert [tuple(arrow) for arrow in run.steps[1].arrows] == [("a", "b", "fallback")]
     assert run.steps[1].tasks[0].fell_back == "b"
-    assert "budget" in run.attempts[0].error
-    assert "calls" in run.attempts[0].error
-    assert run.recovered
+    assert run.recovered  # another node ran instead
+    assert (run.attempts, len(run.records.attempts)) == ([], 1)  # nothing failed
+    whose_budget = "the run's" if whose == "run" else "the node's"
+    assert run.records.attempts[0].error == f"calls: {whose_budget} budget (calls=1) is used up"
+    drawn = next(node for node in run.draw().picture.nodes if node.name == "a")
+    assert (drawn.state, drawn.words) == ("over_budget", ("1 · budget: calls used up",))
 
 
 def test_the_edge_of_a_map(store: Any, llm: FakeLLM) -> None:

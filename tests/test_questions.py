@@ -38,6 +38,7 @@ from graphflow.errors import (
     RunBusyError,
     RunError,
 )
+from graphflow.records import wall_ms
 
 ROOT = Path(__file__).parent.parent
 
@@ -1328,6 +1329,27 @@ def test_an_escalation_answered_skip(store: Any) -> None:
 
     assert (run.status, run.state.log, run.path) == ("done", ["two"], ["one", "two"])
     assert body.ran == 1
+
+
+@pytest.mark.parametrize(("verdict", "retries"), [("skip", 1), ("retry", 2)])
+def test_what_an_escalated_node_took_is_told_alike_everywhere(
+    store: Any, verdict: str, retries: int
+) -> None:
+    """Two attempts are one retry, unless a third execution follows; their time counts."""
+    flow = asking(
+        Flaky(2), store, retry=Retry(attempts=2, on=LookupError, wait=0), escalate=Escalate()
+    )
+    flow.run({}, run_id="r")
+    run = flow.answer("r", verdict)
+    drawn = run.draw().picture
+    node = next(node for node in drawn.nodes if node.name == "one")
+
+    assert (run.status, run.recovered, node.retries) == ("done", True, retries)
+    assert f"↻{retries}" in str(run)
+    assert drawn.summary.endswith("1 retry" if retries == 1 else "2 retries")
+    ran = [*run.attempts, *run.steps[1].tasks]
+    assert node.duration_ms == wall_ms(ran) > 0
+    assert run.steps[1].tasks[0].attempts == retries + 1
 
 
 def test_an_escalation_answered_fail(store: Any) -> None:

@@ -273,12 +273,15 @@ def test_a_long_run_is_read_back_at_every_step(store: Any) -> None:
 
 
 def test_bodies_side_by_side_count_once() -> None:
-    """A step takes as long as by the clock, not the sum of its bodies."""
+    """A step takes as long as by the clock: not the sum of its bodies, nor what lies between."""
 
     def task(ix: int, second: int, ms: float) -> TaskRecord:
-        return TaskRecord(ix, str(ix), str(ix), None, f"2026-01-01T00:00:0{second}+00:00", ms)
+        return TaskRecord(ix, str(ix), str(ix), None, f"2026-01-01T00:00:{second:02}+00:00", ms)
 
     assert wall_ms([task(0, 0, 3000), task(1, 1, 3000)]) == 4000
+    assert wall_ms([task(0, 0, 3000), task(1, 1, 1000)]) == 3000
     assert wall_ms([task(0, 0, 1000), task(1, 9, 1000)]) == 2000  # the second ran after a resume
+    side_by_side = [task(ix, second, 2000) for second in (0, 30) for ix in (0, 1)]
+    assert wall_ms(side_by_side) == 4000
     assert wall_ms([task(0, 0, 5)]) == 5
     assert wall_ms([]) == 0

@@ -81,7 +81,7 @@ def whole_document(run: Run[Any]) -> dict[str, Any]:
         ],
         "items": [_item(item) for item in run.records.items],
         "memos": [_memo(memo) for memo in run.records.memos],
-        "attempts": [asdict(attempt) for attempt in run.attempts],
+        "attempts": [asdict(attempt) for attempt in run.records.attempts],
         "calls": [_call(asdict(call)) for call in run.calls],
         "children": [whole_document(child) for child in run.children.values()],
     }

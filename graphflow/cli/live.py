@@ -155,6 +155,9 @@ def _(event: NodeEvent) -> Iterator[str]:
 @_words.register
 def _(event: AttemptEvent) -> Iterator[str]:
     failed = event.attempt
+    if failed.is_over_budget:
+        yield f"  {cut(failed.key)} stops: {cut(failed.error.partition(': ')[2], _VALUE)}"
+        return
     error = cut(f"{failed.error_type}: {failed.error}", _VALUE)
     yield f"  {cut(failed.key)} failed (attempt {failed.attempt}): {error}"
 

@@ -41,8 +41,10 @@ def _paused(header: RunHeader) -> str:
         return _at_limit(what, where, json.loads(header.limits_json).get(what, 0))
     if kind == "budget":
         bound = json.loads(header.budget_json).get(what)
-        budget = f"the budget of {what}" if bound is None else f"the budget of {bound:g} {what}"
-        return f"{budget} is used up{f' in {where!r}' if where else ''}"
+        much = what if bound is None else f"{bound:g} {what[:-1] if bound == 1 else what}"
+        budget = f"the budget of {much}"
+        short = "is too small for the next call" if what == "tokens" else "is used up"
+        return f"{budget} {short}{f' in {where!r}' if where else ''}"
     return ""
 
 

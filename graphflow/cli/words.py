@@ -10,6 +10,7 @@ from graphflow.cli.asked import Asked, all_asked, expected
 from graphflow.cli.why import last_traceback, why
 from graphflow.names import END, START
 from graphflow.records import DecisionRecord, ItemRecord, RunHeader, wall_ms
+from graphflow.render.history import took
 from graphflow.render.wording import columns, counted, cut, duration, number, tallied
 from graphflow.run import Run
 
@@ -173,10 +174,11 @@ def _items(run: Run[Any]) -> Iterator[str]:
 
 def steps_told(run: Run[Any]) -> Iterator[str]:
     """Say of each step what ran, what it changed, and what was decided; of subgraphs set in."""
+    times = took(run.records, lambda step, _: step)
     for step in run.steps:
         nodes = ", ".join(cut(task.key) for task in step.tasks) or "input"
-        took = wall_ms(step.tasks)
-        yield f"step {step.step}  {nodes}" + (f"  {duration(took)}" if step.tasks else "")
+        ms = times.get(step.step, 0.0)
+        yield f"step {step.step}  {nodes}" + (f"  {duration(ms)}" if step.tasks else "")
         yield from _steps_within(run, step.step)
         changed = run.diff(step.step)
         rows = [

@@ -163,6 +163,7 @@ class StepRun:
         if question is None:
             raise AssertionError("it has been escalated")
         ended = Ended(task, None, None, question.asked_at, 0.0)
+        task.attempt -= verdict in ("answer", "skip")  # then the body does not run again
         if verdict == "answer":
             return (yield from self._answered(task, question))
         if verdict == "skip":

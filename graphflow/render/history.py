@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from graphflow.records import DecisionRecord, QuestionRecord, RunRecords, TaskRecord
+from graphflow.records import (
+    AttemptRecord,
+    DecisionRecord,
+    ItemRecord,
+    QuestionRecord,
+    RunRecords,
+    TaskRecord,
+    wall_ms,
+)
 from graphflow.render.ways import decisions_of
 from graphflow.render.wording import duration, node_of, number
 from graphflow.standing import task_of
 
-__all__ = ["Facts", "facts_of", "opened", "recovered", "tally", "tokens_of", "tries_of"]
+__all__ = ["Facts", "Tried", "facts_of", "opened", "tally", "tokens_of", "took", "tried_in"]
+
+K = TypeVar("K")
 
 
 @dataclass(slots=True)
@@ -24,9 +35,10 @@ class Facts:
     """In how many runs it ran."""
     tasks: int = 0
     ms: float = 0.0
+    """By the clock, failed attempts included."""
     tokens: int = 0
     retries: int = 0
-    """Failed attempts of tasks that were complete in the end; of a subgraph see what is in it."""
+    """Of tasks that were complete in the end; of a subgraph see what is in it."""
     decisions: list[tuple[int, DecisionRecord]] = field(default_factory=list)
     """What was decided when it was left; in the open step too."""
     rounds: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
@@ -39,8 +51,8 @@ class Facts:
     """Of that step: the tasks instead of which another node ran, and how often each failed."""
     instead: str = ""
     """That node."""
-    error: tuple[str, str] = ("", "")
-    """Type and words of the last failure of one of those."""
+    error: AttemptRecord | None = None
+    """The last failure of one of those."""
     questions: list[QuestionRecord] = field(default_factory=list)
     """Answered and open ones."""
     kept: int = 0
@@ -63,25 +75,69 @@ def tokens_of(records: RunRecords) -> int:
     return own + sum(map(tokens_of, records.children))
 
 
-def recovered(records: RunRecords) -> bool:
-    """Tell whether a run is done although something failed on the way, in a subgraph too."""
-    fell = any(task.fell_back is not None for step in records.steps for task in step.tasks)
-    within = any(recovered(child) for child in records.children)
-    return records.header.status == "done" and (bool(records.attempts) or fell or within)
+def took(records: RunRecords, group: Callable[[int, str], K]) -> dict[K, float]:
+    """Say how long bodies ran by the clock, failed ones and those of the open step too.
+
+    Args:
+        records: Of a run.
+        group: Of a step and the key of a task: whose times are put together.
+
+    Returns:
+        Group -> milliseconds; of a map the time of its items.
+    """
+    ran: defaultdict[K, list[TaskRecord | ItemRecord | AttemptRecord]] = defaultdict(list)
+    for item in records.items:
+        ran[group(item.step, item.key)].append(item)
+    mapped = {(item.step, item.key) for item in records.items}
+    for at, task in _tasks(records).items():
+        if at not in mapped:
+            ran[group(*at)].append(task)
+    for attempt in records.attempts:
+        ran[group(attempt.step, task_of(attempt.key))].append(attempt)
+    return {key: wall_ms(found) for key, found in ran.items()}
 
 
-def tries_of(records: RunRecords) -> dict[tuple[int, str], int]:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How often a task failed."""
+
+    failures: int = 0
+    """Executions of its body, or of its items, that failed."""
+    retries: int = 0
+    """Those that were followed by another one."""
+
+
+def tried_in(records: RunRecords) -> dict[tuple[int, str], Tried]:
     """Count the failed attempts of each task, those of its items among them.
 
     Returns:
-        (step, task) -> how many. A subgraph's task has none of its own: what failed is in it.
+        (step, task) -> how many; nothing of a subgraph's task: what failed is in it.
     """
     within = {(child.header.parent_step, child.header.parent_key) for child in records.children}
-    tried: defaultdict[tuple[int, str], int] = defaultdict(int)
-    for attempt in records.attempts:
-        at = attempt.step, task_of(attempt.key)
-        tried[at] += at not in within
+    failed = Counter(
+        (a.step, a.key)
+        for a in records.attempts
+        if not a.is_over_budget and (a.step, task_of(a.key)) not in within
+    )
+    ended = _ended(records)
+    tried: defaultdict[tuple[int, str], Tried] = defaultdict(Tried)
+    for (step, key), count in failed.items():
+        at = step, task_of(key)
+        again = count if (step, key) in ended else count - 1
+        tried[at] = Tried(tried[at].failures + count, tried[at].retries + again)
     return tried
+
+
+def _ended(records: RunRecords) -> set[tuple[int, str]]:
+    """Find the tasks and items whose last execution did not fail: somebody may answer instead."""
+    asked = {(q.step, q.key): q.asked_at for q in records.questions if q.kind == "escalation"}
+    ended = {at for at, t in _tasks(records).items() if t.started_at > asked.get(at, "")}
+    return ended | {(item.step, f"{item.key}[{item.ix}]") for item in records.items}
+
+
+def _tasks(records: RunRecords) -> dict[tuple[int, str], TaskRecord]:
+    tasks = {(step.step, task.key): task for step in records.steps for task in step.tasks}
+    return tasks | {(opened(records), task.key): task for task in records.kept}
 
 
 def facts_of(runs: Iterable[RunRecords], names: Container[str]) -> dict[str, Facts]:
@@ -101,7 +157,7 @@ def facts_of(runs: Iterable[RunRecords], names: Container[str]) -> dict[str, Fac
 
 
 def _add(facts: Mapping[str, Facts], records: RunRecords, names: Container[str]) -> None:
-    tried = tries_of(records)
+    tried = tried_in(records)
     ran: set[str] = set()
     fired: Mapping[str, Sequence[str]] = {}
     for step in records.steps:
@@ -123,11 +179,12 @@ def _add(facts: Mapping[str, Facts], records: RunRecords, names: Container[str])
 
 def _add_rest(facts: Mapping[str, Facts], records: RunRecords, names: Container[str]) -> None:
     """Add what is recorded beside the tasks."""
+    for (_, name), ms in took(records, lambda step, key: (step, node_of(key, names))).items():
+        facts[name].ms += ms
     for attempt in records.attempts:
         fact = facts[node_of(attempt.node, names)]
-        fact.ms += attempt.duration_ms
         if task_of(attempt.key) in fact.fallen and attempt.step == fact.steps[-1]:
-            fact.error = attempt.error_type, attempt.error
+            fact.error = attempt
     for call in records.calls:
         tokens = (call.input_tokens or 0) + (call.output_tokens or 0)
         facts[node_of(call.key, names)].tokens += tokens
@@ -141,7 +198,7 @@ def _add_tasks(
     facts: Mapping[str, Facts],
     step: int,
     tasks: Sequence[TaskRecord],
-    tried: Mapping[tuple[int, str], int],
+    tried: Mapping[tuple[int, str], Tried],
 ) -> set[str]:
     """Add the tasks of a step; give the nodes that ran."""
     nodes: set[str] = set()
@@ -153,12 +210,11 @@ def _add_tasks(
             fact.last, fact.items, fact.fallen = 0, None, {}
         fact.tasks += 1
         fact.last += 1
-        fact.ms += task.duration_ms
-        failures = tried.get((step, task.key), 0)
+        tries = tried.get((step, task.key), Tried())
         if task.fell_back is not None:
-            fact.fallen[task.key], fact.instead = failures, task.fell_back
+            fact.fallen[task.key], fact.instead = tries.failures, task.fell_back
         else:
-            fact.retries += failures
+            fact.retries += tries.retries
         if task.items is not None:
             fact.items = (fact.items or 0) + task.items
     return nodes

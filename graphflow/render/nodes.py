@@ -12,7 +12,7 @@ from graphflow.render.declared import declared_tips, declared_words, kind_of
 from graphflow.render.history import Facts, tally
 from graphflow.render.parts import NodeKind, NodeState, Picture, PictureNode
 from graphflow.render.questions import answer_words, asked_tips
-from graphflow.render.stops import Stop, brief_error
+from graphflow.render.stops import Stop, brief_error, full_error
 from graphflow.render.ways import OVER_BUDGET, instead
 from graphflow.render.wording import LABEL, clean, counted, cut, label_of, one_line, step_list
 
@@ -89,9 +89,9 @@ def ran_node(told: Told) -> PictureNode:
     if stop is not None:
         state, mark, words = stop.state, stop.mark, _stop_words(stop)
     elif fallen:
-        over = instead(told.spec or {}, fact.instead) == OVER_BUDGET
-        mark = OVER_BUDGET if over else "failed"
-        state, words = "fell_back", [_fallen_words(told, fact)]
+        over = _is_over(told, fact)
+        state, mark = ("over_budget", OVER_BUDGET) if over else ("fell_back", "failed")
+        words = [_fallen_words(told, fact)]
     if fact.rounds and not stop:
         words.append("waited for " + _sources(fact.rounds[-1][1], told.sources or ()))
     return PictureNode(
@@ -143,8 +143,14 @@ def _fallen_words(told: Told, fact: Facts) -> str:
     tries = sum(fact.fallen.values())
     part = f"{counted(fact.last, 'task')} · " if fact.last > 1 else ""
     times = f" · {tries} tries" if tries > 1 else ""
-    why = brief_error(*fact.error) + times if fact.error[0] else "fell back"
-    return f"{_when(told, fact)} · {part}{why}"
+    why = "fell back" if fact.error is None else brief_error(fact.error)
+    return f"{_when(told, fact)} · {part}{why}{times}"
+
+
+def _is_over(told: Told, fact: Facts) -> bool:
+    """Tell whether it was a budget that had another node run instead."""
+    over = fact.error is not None and fact.error.is_over_budget
+    return over or instead(told.spec or {}, fact.instead) == OVER_BUDGET
 
 
 def _words(told: Told, fact: Facts) -> list[str]:
@@ -185,8 +191,8 @@ def _tips(told: Told, fact: Facts) -> list[str]:
     for question in fact.questions[-_TOLD:]:
         if question.answer_json is not None:
             tips += asked_tips(question)
-    if fact.fallen and fact.error[0]:
-        tips.append(f"fell back: {clean(': '.join(fact.error))}")
+    if fact.fallen and fact.error is not None:
+        tips.append(f"fell back: {full_error(fact.error)}")
     if told.stop:
         tips.append(clean(told.stop.tooltip))
     return tips

@@ -11,7 +11,15 @@ __all__ += ["PictureStep", "Taken", "walk"]
 
 NodeKind = Literal["start", "end", "node", "gate", "question", "map", "graph"]
 NodeState = Literal[
-    "static", "ran", "not_reached", "failed", "fell_back", "asking", "paused", "next"
+    "static",
+    "ran",
+    "not_reached",
+    "failed",
+    "fell_back",
+    "over_budget",
+    "asking",
+    "paused",
+    "next",
 ]
 ArrowState = Literal["static", "ran", "untaken"]
 
@@ -34,7 +42,7 @@ class PictureNode:
     items: int | None = None
     """Of a map: how many it ran on, as far as is known."""
     duration_ms: float = 0.0
-    """Of all its tasks and failed attempts."""
+    """Of all its tasks and failed attempts, by the clock: what ran side by side counts once."""
     tokens: int = 0
     """Of a subgraph, those of all that ran in it."""
     retries: int = 0

@@ -15,15 +15,14 @@ from graphflow.records import (
     RunStatus,
     StepRecord,
     TaskRecord,
-    wall_ms,
 )
 from graphflow.render.declared import kind_of
-from graphflow.render.history import opened, tally, tokens_of, tries_of
+from graphflow.render.history import Tried, opened, tally, tokens_of, took, tried_in
 from graphflow.render.parts import PictureStep, Taken
 from graphflow.render.questions import answer_words
 from graphflow.render.shape import Shape, shape_of
 from graphflow.render.stops import Stop, status_within, stops_of
-from graphflow.render.ways import Pending, decisions_of, instead
+from graphflow.render.ways import OVER_BUDGET, Pending, decisions_of, instead
 from graphflow.render.wording import clean, counted, label_of, node_of, one_line
 
 __all__ = ["path_of"]
@@ -60,7 +59,9 @@ class _Told:
     depth: int
     tokens: Mapping[tuple[int, str], int]
     """(step, node) -> those of all its tasks, and of their subgraphs."""
-    tried: Mapping[tuple[int, str], int]
+    took: Mapping[tuple[int, str], float]
+    """(step, node) -> milliseconds."""
+    tried: Mapping[tuple[int, str], Tried]
     answers: Mapping[tuple[int, str], QuestionRecord]
     """(step, task) -> the last one that has been answered."""
     children: Mapping[tuple[int, str], RunRecords]
@@ -78,8 +79,9 @@ def _told(records: RunRecords, spec: Mapping[str, Any], status: RunStatus, depth
         children[at] = child
         tokens[at[0], node_of(at[1], shape.specs)] += tokens_of(child)
     answers = {(q.step, q.key): q for q in records.questions if q.answer_json is not None}
-    tried = tries_of(records)
-    return _Told(records, shape, status, depth, tokens, tried, answers, children)
+    ms = took(records, lambda step, key: (step, node_of(key, shape.specs)))
+    tried = tried_in(records)
+    return _Told(records, shape, status, depth, tokens, ms, tried, answers, children)
 
 
 def _committed(told: _Told, step: StepRecord) -> Iterator[PictureStep]:
@@ -143,24 +145,34 @@ def _take(label: str, why: DecisionRecord | None, target: str = "") -> Taken:
 
 def _words(told: _Told, step: int, tasks: Sequence[TaskRecord]) -> str:
     """Say what the tasks of one node took, and what came of them."""
-    kind = kind_of(told.shape.specs.get(tasks[0].node))
-    took = tally(wall_ms(tasks), told.tokens.get((step, tasks[0].node), 0))
-    words = [] if kind == "question" else [took]
+    at, spec = (step, tasks[0].node), told.shape.specs.get(tasks[0].node, {})
+    used = tally(told.took.get(at, 0.0), told.tokens.get(at, 0))
+    words = [] if kind_of(spec) == "question" else [used]
     if len(tasks) > 1:
         words.insert(0, counted(len(tasks), "task"))
     if items := [task.items for task in tasks if task.items is not None]:
         words.insert(0, counted(sum(items), "item"))
-    tries = {task.key: told.tried.get((step, task.key), 0) for task in tasks}
-    if retries := sum(tries[task.key] for task in tasks if task.fell_back is None):
+    tried = {task.key: told.tried.get((step, task.key), Tried()) for task in tasks}
+    if retries := sum(tried[task.key].retries for task in tasks if task.fell_back is None):
         words.append(f"↻{retries}")
-    if fallen := [task.key for task in tasks if task.fell_back is not None]:
+    for how, fallen in _fallen(spec, tasks).items():
         part = f"{len(fallen)} of {len(tasks)} " if len(tasks) > 1 else ""
-        words.append(f"{part}failed" + _tries(sum(tries[key] for key in fallen)))
+        words.append(f"{part}{how}" + _tries(sum(tried[key].failures for key in fallen)))
     for task in tasks:
         if question := told.answers.get((step, task.key)):
             by, answer = answer_words(question, told.records.header.created_at)
             words.append(f"{answer} by {by}")
     return " · ".join(words)
+
+
+def _fallen(spec: Mapping[str, Any], tasks: Sequence[TaskRecord]) -> dict[str, list[str]]:
+    """List the tasks instead of which another node ran, by what came of them."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for task in tasks:
+        if task.fell_back is not None:
+            over = instead(spec, task.fell_back) == OVER_BUDGET
+            found[OVER_BUDGET if over else "failed"].append(task.key)
+    return found
 
 
 def _tries(count: int) -> str:

@@ -15,10 +15,10 @@ from graphflow.render.parts import NodeState
 from graphflow.render.questions import asked_tips, since
 from graphflow.render.shape import Shape
 from graphflow.render.waiting import awaited
-from graphflow.render.wording import counted, cut, label_of, node_of
+from graphflow.render.wording import clean, counted, cut, label_of, node_of
 from graphflow.standing import is_incomplete, open_tasks, task_of
 
-__all__ = ["Stop", "brief_error", "most_telling", "status_within", "stops_of"]
+__all__ = ["Stop", "brief_error", "full_error", "most_telling", "status_within", "stops_of"]
 
 _WHERE = re.compile(r"graph '[^']*', node '[^']*', step \d+: ")
 _FIRST: tuple[NodeState, ...] = ("failed", "asking", "paused", "next")
@@ -69,7 +69,7 @@ class _Open:
         return [h for h in headers if h.parent_step == self.step and h.parent_key in keys]
 
     def attempts(self, keys: Sequence[str]) -> list[AttemptRecord]:
-        """Give the failed attempts of some of the tasks, items that are complete left out."""
+        """Give the attempts of some of the tasks, without those of items that are complete."""
         done = {f"{i.key}[{i.ix}]" for i in self.records.items if i.step == self.step}
         return [
             a
@@ -174,11 +174,11 @@ def _failed(step: _Open, keys: Sequence[str], tasks: int) -> Stop:
     if broken:
         told = "\n".join(f"{h.error_type}: {h.error}" for h in broken if h.error_type)
         return Stop(step.step, "failed", "failed", part.rstrip(" ·"), told)
-    tried = step.attempts(keys)
+    tried = [attempt for attempt in step.attempts(keys) if not attempt.is_over_budget]
     last = tried[-1]
-    tries = max(a.attempt for a in tried if a.key == last.key)
-    told = f"step {step.step}, try {tries}: {_full(last.error_type, last.error)}"
-    brief = _item(tried) + brief_error(last.error_type, last.error)
+    tries = sum(attempt.key == last.key for attempt in tried)
+    told = f"step {step.step}, try {tries}: {full_error(last)}"
+    brief = _item(tried) + brief_error(last)
     if step.alive:  # the next try may be under way
         return Stop(step.step, "next", "again", f"{part}{brief} · try {tries + 1}", told)
     times = f" · {tries} tries" if tries > 1 else ""
@@ -195,14 +195,20 @@ def _item(tried: Sequence[AttemptRecord]) -> str:
     return f"item {items[0].partition('[')[2].rstrip(']')}: " if items else ""
 
 
-def _full(error_type: str, error: str) -> str:
-    kind = error_type.rsplit(".", 1)[-1]
-    return f"{kind}: {error}" if error else kind
+def full_error(failed: AttemptRecord) -> str:
+    """Say in full why an execution failed, or that a budget stopped it."""
+    if failed.is_over_budget:
+        return clean(failed.error.partition(": ")[2])
+    kind = failed.error_type.rsplit(".", 1)[-1]
+    return clean(f"{kind}: {failed.error}" if failed.error else kind)
 
 
-def brief_error(error_type: str, error: str) -> str:
-    """Say an error in a few words: ours say first where they happened, which the drawing shows."""
-    return cut(_WHERE.sub("", error) if _WHERE.match(error) else _full(error_type, error))
+def brief_error(failed: AttemptRecord) -> str:
+    """Say it in a few words: our errors say first where they happened, which the drawing shows."""
+    if failed.is_over_budget:
+        return _budget_words(failed.error.partition(":")[0])
+    is_ours = _WHERE.match(failed.error)
+    return cut(_WHERE.sub("", failed.error) if is_ours else full_error(failed))
 
 
 def _asking(step: _Open, keys: Sequence[str], tasks: int) -> Stop:
@@ -217,8 +223,10 @@ def _asking(step: _Open, keys: Sequence[str], tasks: int) -> Stop:
 
 def _limited(step: _Open, name: str, keys: Sequence[str]) -> Stop:
     header = next(iter(step.children(keys)), step.records.header)
-    full = f"step {step.step}: paused, {header.reason}"
-    return Stop(step.step, "paused", "limit", _reason_words(header, name), full)
+    words, full = _reason_words(header, name), f"step {step.step}: paused, {header.reason}"
+    if over := [attempt for attempt in step.attempts(keys) if attempt.is_over_budget]:
+        words, full = brief_error(over[-1]), f"step {step.step}: {full_error(over[-1])}"
+    return Stop(step.step, "paused", "limit", words, full)
 
 
 def _waiting(step: _Open, name: str, keys: Sequence[str]) -> Stop:
@@ -248,10 +256,15 @@ def _reason_words(header: RunHeader, name: str) -> str:
         bound = _bounds(header).get(what)
         return f"limit: {what}" if bound is None else f"limit: {counted(bound, what[:-1])}"
     if kind == "budget":
-        return f"budget: {cut(what, 16)} used up"
+        return _budget_words(what)
     if kind in ("before", "after"):
         return "breakpoint" if rest == name else f"breakpoint {kind} {cut(rest, 16)}"
     return cut(header.reason or "")
+
+
+def _budget_words(bound: str) -> str:
+    """Say of which means there are not enough: of tokens some may be left, too few for a call."""
+    return f"budget: {'too few tokens left' if bound == 'tokens' else f'{cut(bound, 16)} used up'}"
 
 
 def _bounds(header: RunHeader) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from json import loads
 from typing import Any
 
-from graphflow.records import RunHeader, RunRecords, wall_ms
-from graphflow.render.history import recovered, tally
+from graphflow.records import RunHeader, RunRecords
+from graphflow.render.history import tally, took
 from graphflow.render.parts import NodeState, PictureNode
-from graphflow.render.wording import counted, cut, one_line
+from graphflow.render.wording import counted, cut, number, one_line
 
 __all__ = ["summary_of"]
 
@@ -25,12 +25,15 @@ def summary_of(records: RunRecords, nodes: Sequence[PictureNode]) -> str:
         nodes: Those of its picture.
     """
     header = records.header
-    parts = [header.status + (" (recovered)" if recovered(records) else _where(header, nodes))]
+    parts = [header.status + (" (recovered)" if records.recovered else _where(header, nodes))]
     if header.fork_of:
         parts.append(_fork(header))
     parts.append(counted(max(0, len(records.steps) - 1), "step"))
-    took = sum(wall_ms(step.tasks) for step in records.steps)
-    parts.append(tally(took, sum(node.tokens for node in nodes)))
+    ms, tokens = sum(took(records, lambda step, _: step).values()), sum(n.tokens for n in nodes)
+    parts.append(tally(ms, tokens))
+    bound = _dict(loads(header.budget_json)).get("tokens")
+    if bound is not None and tokens > bound:
+        parts.append(f"over its budget of {number(bound)} tok")
     if retries := _retries(nodes):
         parts.append(counted(retries, "retry"))
     return " · ".join(parts)

@@ -146,7 +146,7 @@ def test_a_budget_of_tokens_or_seconds_pauses(call, talk, folder, document):
     """--tokens and --seconds pause too, and what is left out of a new budget stays."""
     given = ("--input", '{"text": "a b c"}', "--run-id", "mine")
     result = call("run", "talk.py:flow", *given, "--tokens", 1, "--seconds", 60)
-    assert "the budget of 1 tokens is used up" in result.stdout
+    assert "the budget of 1 token is too small for the next call" in result.stdout
     assert call("resume", "talk.py:flow", "mine", "--tokens", 900).exit_code == 0
     budget = document("show", "mine", "--db", "talk.db")["budget"]
     assert budget == {"calls": None, "tokens": 900, "seconds": 60.0}

@@ -53,7 +53,7 @@ def question(
 
 def item(number: int, key: str, ix: int, attempts: int = 1) -> ItemRecord:
     """Write a complete item of a map."""
-    return ItemRecord(number, key, ix, "1", AT, 90.0, attempts)
+    return ItemRecord(number, key, ix, "1", AT, 1320.0, attempts)
 
 
 def sends(source: str, target: str, count: int, reason: str = "3 essays") -> list[Out]:
@@ -242,12 +242,13 @@ LADDER = spec(
 
 def fallen(target: str = "estimate") -> RunRecords:
     """Write a run whose one node failed three times and fell back, or used up its budget."""
+    last = failure(2, "prices", 3).started_at
     steps = [
         first("plan"),
         step(1, [task("plan", ms=90)], edge("plan", "prices"), ["prices"]),
         step(
             2,
-            [task("prices", ms=40, attempts=3, fell_back=target)],
+            [replace(task("prices", ms=40, attempts=3, fell_back=target), started_at=last)],
             [("prices", target, "fallback")],
             [target],
         ),
@@ -256,8 +257,8 @@ def fallen(target: str = "estimate") -> RunRecords:
     ]
     tries = [failure(2, "prices", n) for n in (1, 2, 3)]
     if target == "cached":
-        words = "calls: 3 of 3 are used up"
-        tries = [replace(failure(2, "prices", 1, words), error_type="RunError")]
+        words = "calls: the node's budget (calls=3) is used up"
+        tries = [replace(failure(2, "prices", 1, words), error_type="BudgetSignal")]
     return run(LADDER, steps, attempts=tries)
 
 

@@ -176,7 +176,7 @@ def test_a_fallback_that_was_taken():
     assert (taken.fallback, taken.state, taken.label) == (True, "ran", "fallback")
     assert (left.fallback, left.state, left.label) == (True, "untaken", "over budget")
     assert drawn.summary.startswith("done (recovered)")
-    assert "  2  prices    40 ms · failed · 3 tries  → estimate (fallback)" in lines(
+    assert "  2  prices    0.12 s · failed · 3 tries  → estimate (fallback)" in lines(
         journeys.fallen()
     )
 
@@ -184,10 +184,16 @@ def test_a_fallback_that_was_taken():
 def test_a_budget_that_was_used_up():
     """The way of `on_budget` is told from the one of `fallback`."""
     drawn = of(journeys.fallen("cached"))
-    assert (node(drawn, "prices").state, node(drawn, "prices").mark) == ("fell_back", "over budget")
+    prices = node(drawn, "prices")
+    assert (prices.state, prices.mark, prices.retries) == ("over_budget", "over budget", 0)
+    assert prices.words == ("2 · budget: calls used up",)
+    assert "fell back: the node's budget (calls=3) is used up" in prices.tooltip
+    assert drawn.summary.startswith("done (recovered)")  # another node ran instead
     assert arrow(drawn, "prices", "cached").state == "ran"
     assert arrow(drawn, "prices", "estimate").state == "untaken"
-    assert any("→ cached (over budget)" in line for line in lines(journeys.fallen("cached")))
+    told = lines(journeys.fallen("cached"))
+    assert any("ms · over budget" in one and "→ cached (over budget)" in one for one in told)
+    assert "BudgetSignal" not in str((drawn, told))
 
 
 def test_one_way_for_both():
@@ -200,7 +206,7 @@ def test_one_way_for_both():
 def test_some_sends_fell_back():
     """Of several tasks of a node those that fell back are counted; a join waits for the rest."""
     drawn = of(journeys.sent_and_fallen())
-    assert node(drawn, "grade").words == ("2 · 3 tasks · 1 fell back · 1.6 s",)
+    assert node(drawn, "grade").words == ("2 · 3 tasks · 1 fell back · 0.72 s",)
     assert node(drawn, "grade").state == "ran"
     assert node(drawn, "report").words == ("has grade · waits for by_hand",)
     assert arrow(drawn, "grade", "by_hand").count == 1

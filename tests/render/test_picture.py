@@ -247,7 +247,7 @@ def test_a_join_that_skipped_a_branch_says_so():
 
 
 def test_sends_count_steps_and_tasks():
-    """A node that was sent several times visited one step; its tasks are told."""
+    """A node that was sent several times visited one step; its tasks are told, their time once."""
     graph = spec("g", ["a", "work"], [(START, "a")], [{"source": "a", "targets": ["work"]}])
     sends = [("a", "work", "send"), ("a", "work", "send")]
     steps = [
@@ -256,7 +256,7 @@ def test_sends_count_steps_and_tasks():
         step(2, [task("work#0"), task("work#1", 1)], []),
     ]
     drawn = of(run(graph, steps))
-    assert (node(drawn, "work").visits, node(drawn, "work").words) == (1, ("2 · 2 tasks · 6 ms",))
+    assert (node(drawn, "work").visits, node(drawn, "work").words) == (1, ("2 · 2 tasks · 3 ms",))
     assert ran(drawn)["a", "work"] == 2
 
 

@@ -27,7 +27,7 @@ support_triage · done (recovered) · 8 steps · 2.3 s · 1,151 tok · 1 retry
   2  classify  0.14 s · 212 tok       → draft: confidence = 0.93
   3  draft     0.70 s · 313 tok       → quality
   4  quality   3 ms                   → draft (failed): too short: 31 of at least 40 characters
-  5  draft     0.70 s · 313 tok · ↻1  → quality
+  5  draft     0.74 s · 313 tok · ↻1  → quality
   6  quality   3 ms                   → draft (failed): too short: 31 of at least 40 characters
   7  draft     0.70 s · 313 tok       → quality
   8  quality   3 ms                   → END (passed): all checks passed

@@ -112,9 +112,10 @@ def run(
 
 
 def failure(number: int, key: str, attempt: int, error: str = "HTTP 503") -> AttemptRecord:
-    """Write a failed attempt."""
+    """Write a failed attempt: 40 ms, one after the other, before what came in the end."""
+    begun = AT.replace("14:02:00.0", f"14:01:59.{attempt}")
     return AttemptRecord(
-        number, key, key.partition("#")[0], attempt, AT, 40.0, "OSError", error, ""
+        number, key, key.partition("#")[0], attempt, begun, 40.0, "OSError", error, ""
     )
 
 
