@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
 from contextvars import copy_context
 from functools import partial
 
@@ -12,7 +12,7 @@ from graphflow.run import Run
 from graphflow.state.schema import S
 from graphflow.threads import Threads
 
-__all__ = ["abatch", "batch", "check_ids"]
+__all__ = ["abatch", "batch", "check_all"]
 
 
 def batch(
@@ -86,12 +86,15 @@ async def abatch(
     return _all_runs(await asyncio.gather(*(attempt(place) for place in range(count))))
 
 
-def check_ids(run_ids: Sequence[str] | None, count: int) -> None:
-    """Check that there is one id of its own for each run.
+def check_all(inputs: Sequence[object], run_ids: Sequence[str] | None) -> None:
+    """Check that there is a list of inputs, and one id of its own for each.
 
     Raises:
         InputError: There is not.
     """
+    if isinstance(inputs, Mapping | str) or not isinstance(inputs, Sized):
+        raise InputError(f"batch({inputs!r:.60}): pass a list of inputs, one per run")
+    count = len(inputs)
     if run_ids is not None and (len(run_ids) != count or len(set(run_ids)) != count):
         raise InputError(
             f"run_ids: {len(run_ids)} ids, {len(set(run_ids))} of them different, for {count}"

@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 
 from graphflow.clock import now
 from graphflow.errors import AnswerError, AskSignal, PauseSignal, StateError
+from graphflow.names import RESERVED
 from graphflow.records import MemoRecord, QuestionRecord
 from graphflow.signatures import closed, is_async
 from graphflow.state.single import Single
@@ -59,12 +60,13 @@ class Context(Generic[D]):
             a crash cut off left no record, and does not.
     """
 
-    __slots__ = ("_around", "_task", "attempt", "key", "node", "run_id", "step")
+    __slots__ = ("_around", "_asked", "_task", "attempt", "key", "node", "run_id", "step")
 
     def __init__(self, run_id: str, task: Task, around: Surroundings) -> None:
         self.run_id, self.node, self.key = run_id, task.node.name, task.key
         self.step, self.attempt = task.step, task.attempt
         self._task, self._around = task, around
+        self._asked: dict[str, Single] = {}
 
     @property
     def idempotency_key(self) -> str:
@@ -115,11 +117,9 @@ class Context(Generic[D]):
 
         Raises:
             AskSignal: There is none yet, or it does not fit. It is no Exception: let it through.
-            AnswerError: The key is no name.
+            AnswerError: The key is no name, or this body has asked for another type under it.
         """
-        if not key or "#" in key:
-            raise AnswerError(f"ctx.ask({key!r}): the key must be a name, without '#'")
-        single = self._task.node.asks[key] = Single(answer)
+        single = self._task.node.asks[key] = self._asked_for(key, answer)
         name, words, number = key, prompt, 1
         asked = (self._task.questions or {}).get(name)
         while asked is not None and asked.answer_json is not None:
@@ -186,6 +186,20 @@ class Context(Generic[D]):
             plain node waits by itself.
         """
         return self._around.emit(value)
+
+    def _asked_for(self, key: str, answer: Any) -> Single:
+        if not isinstance(key, str) or not key.strip() or not RESERVED.isdisjoint(key):
+            without = " ".join(sorted(RESERVED))
+            raise AnswerError(f"ctx.ask({key!r}): the key must be a name, without {without}")
+        single = Single(answer)
+        before = self._asked.setdefault(key, single)
+        if before is not single and before.schema_json != single.schema_json:
+            raise AnswerError(
+                f"ctx.ask({key!r}, answer={answer!r}): this body has asked {key!r} with"
+                f" answer={before.of!r} before; questions are told apart by their keys alone: give"
+                " this one a key of its own"
+            )
+        return single
 
     async def _remember_later(
         self, key: str, single: Single, fn: Callable[[], Awaitable[Any]]

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from graphflow.asked import Asked
-from graphflow.batching import abatch, batch, check_ids
+from graphflow.batching import abatch, batch, check_all
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.definition import Definition
 from graphflow.errors import DefinitionError, InputError
@@ -288,15 +288,18 @@ class Flow(Wakes[S]):
         return self._llm or ChatClient.from_environment()
 
     def _check_all(self, inputs: Sequence[S | Input], run_ids: Sequence[str] | None) -> None:
+        check_all(inputs, run_ids)
         for given in inputs:
             self._schema.initial(given)
-        check_ids(run_ids, len(inputs))
 
     def _begin(self, given: S | Input, run_id: str | None, asked: Asked) -> Opened:
         self._refuse_stale()
         check_bounds("run", asked.limits, asked.budget)
-        if not isinstance(run_id, str | None) or "/" in (run_id or ""):
-            raise InputError(f"run(run_id={run_id!r}): a run id is a str without '/'")
+        if not isinstance(run_id, str | None) or run_id == "" or "/" in (run_id or ""):
+            raise InputError(
+                f"run(run_id={run_id!r}): a run id is a str without '/', and not empty; leave it"
+                " out to have one made"
+            )
         return self._opener.begin(given, asked, run_id=run_id)
 
     def _stream_of(self, given: S | Input | None, run_id: str | None, asked: Asked) -> Opened:

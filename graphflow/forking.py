@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from graphflow.engine.close import Change
 from graphflow.engine.core import Forked
-from graphflow.engine.decide import goto_of
+from graphflow.engine.decide import goto_of, pinned
 from graphflow.engine.position import OpenStep, Position, restore
-from graphflow.errors import InputError, InvalidUpdateError, RunNotFoundError, did_you_mean
-from graphflow.names import END, named
-from graphflow.plan import Plan, PlanNode
+from graphflow.errors import (
+    InputError,
+    InvalidUpdateError,
+    RouterError,
+    RunNotFoundError,
+    did_you_mean,
+)
+from graphflow.names import named, spelled
+from graphflow.plan import Plan, PlanNode, PlanRouter
 from graphflow.records import DecisionRecord, RunRecords, Spent, StepRecord, TaskRecord
 from graphflow.routing import Command, Send
 from graphflow.state.reducers import Replace
@@ -144,7 +150,9 @@ def _forked(
     decided = {task.node for task, _ in results if task.goto is not None}
     for name, answer in choices.items():
         if name not in decided:
-            made.choose[_router(plan, record, name)] = _answer(answer)
+            router, chosen = _router(plan, record, name), _answer(answer)
+            _check_choice(plan, position, router, chosen)
+            made.choose[router.source, router.name] = chosen
     if change.get("update"):
         text, replaces = json.dumps(change["update"]), change["replaces"]
         made.update = revive(plan.schema, text, replaces, position.values)
@@ -173,7 +181,7 @@ def _chosen_for(
             raise InputError(f"fork(choose={{{node.name!r}: ...}}): {error}") from error
     ways = node.gate.answers()
     found = (
-        [word for word, target in ways.items() if answer in {word, target, _spelled(target)}]
+        [word for word, target in ways.items() if answer in {word, target, spelled(target)}]
         if isinstance(answer, str)
         else []
     )
@@ -186,18 +194,21 @@ def _chosen_for(
     return made._replace(chosen=(ways[word],), answer=word, reason=words, evidence=())
 
 
-def _spelled(target: str) -> str:
-    return "END" if target == END else target
+def _check_choice(plan: Plan, position: Position, router: PlanRouter, answer: Any) -> None:
+    try:
+        pinned(plan, position, router, answer)
+    except RouterError as error:
+        raise InputError(f"fork(choose={{{router.name!r}: {answer!r}}}): {error}") from error
 
 
-def _router(plan: Plan, record: StepRecord, name: str) -> tuple[str, str]:
+def _router(plan: Plan, record: StepRecord, name: str) -> PlanRouter:
     """Find the router that is meant: by its own name, or by that of the node it leaves."""
     sources = {task.node for task in record.tasks} or {"__start__"}
     routers = [r for source in plan.ordered(sources) for r in plan.nodes[source].routers]
     found = [r for r in routers if name in {r.name, f"{r.source}:{r.name}"}]
     found = found or [r for r in routers if r.source == named(name)][:2]
     if len(found) == 1:
-        return found[0].source, found[0].name
+        return found[0]
     known = [r.name for r in routers]
     words = f"several routers are meant by {name!r}" if found else f"no router {name!r} decided"
     raise InputError(f"fork: {words} in step {record.step}.{did_you_mean(name, known)}")

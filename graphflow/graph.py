@@ -242,6 +242,7 @@ class StateGraph(Nodes[S]):
 
         if check not in {None, "mutation"}:
             raise DefinitionError(f"compile(check={check!r}): it is 'mutation' or nothing")
+        _check_client(llm)
         problems = self.check()
         errors = [problem for problem in problems if problem.level == "error"]
         if errors:
@@ -321,3 +322,13 @@ def _find_node(graph: Definition, path: str) -> None:
         )
     if rest and node.child is not None:
         _find_node(node.child.graph, rest)
+
+
+def _check_client(llm: object) -> None:
+    if llm is None:
+        return
+    from graphflow.llm.client import ChatClient
+
+    if not isinstance(llm, ChatClient):
+        hint = "; did you mean its .client()?" if hasattr(llm, "client") else ""
+        raise DefinitionError(f"compile(llm={llm!r}): pass a ChatClient, or nothing{hint}")

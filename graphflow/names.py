@@ -4,10 +4,12 @@ import os
 import time
 from typing import Final
 
-__all__ = ["END", "START", "named", "new_run_id"]
+__all__ = ["END", "RESERVED", "START", "named", "new_run_id", "spelled"]
 
 START: Final = "__start__"
 END: Final = "__end__"
+RESERVED: Final = frozenset("#/[]:")
+"""Not in the name of a node or a question: they part the keys of tasks, questions and runs."""
 
 _SPELLED_OUT = {"START": START, "END": END}
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
@@ -16,6 +18,11 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, 
 def named(name: str) -> str:
     """Give the name that is meant: "START" and "END" may be spelled out, as in a Literal."""
     return _SPELLED_OUT.get(name, name)
+
+
+def spelled(name: str) -> str:
+    """Spell a name for people: START and END as they are written in code."""
+    return {START: "START", END: "END"}.get(name, name)
 
 
 def new_run_id() -> str:

@@ -21,11 +21,17 @@ from pydantic import BaseModel
 from graphflow.context import Context
 from graphflow.definition import Definition, GateDef, MapDef, NodeDef, QuestionDef
 from graphflow.errors import DefinitionError, did_you_mean
-from graphflow.names import END, START, named
+from graphflow.names import END, RESERVED, START, named
 from graphflow.node_rules import NodeRules, checked_child, checked_rules, lasting
 from graphflow.policy import Limits
 from graphflow.routing import Command
-from graphflow.signatures import checked_function, checked_names, is_async, takes_context
+from graphflow.signatures import (
+    checked_body,
+    checked_function,
+    checked_names,
+    is_async,
+    takes_context,
+)
 from graphflow.state.schema import S
 from graphflow.state.update import Update
 
@@ -41,7 +47,6 @@ NodeResult: TypeAlias = Update | Command | Awaitable[Update | Command]
 RN = TypeVar("RN", bound=NodeResult)
 
 _UNSET: Any = object()
-_RESERVED = frozenset("#/[]:")
 
 
 class Nodes(Generic[S]):
@@ -128,7 +133,8 @@ class Nodes(Generic[S]):
             **rules: What happens when it fails, and what it may use: see `NodeRules`.
 
         Raises:
-            DefinitionError: The name is taken (outside a notebook), or is no name.
+            DefinitionError: The name is taken (outside a notebook), or is no name; or the function
+                cannot be called with a state, or with a state and a context.
         """
         if isinstance(fn, Nodes):
             given = {"input": input, "output": output, "limits": limits}
@@ -142,7 +148,7 @@ class Nodes(Generic[S]):
             for word, value in (("input", input), ("output", output), ("limits", limits)):
                 if value is not None:
                     raise DefinitionError(f"node {name!r}: {word}= is for a node that is a graph")
-            checked_function(f"node {name!r}", fn)
+            checked_body(f"node {name!r}", fn, "state")
             node = NodeDef(
                 self._new_name(name),
                 fn,
@@ -200,7 +206,8 @@ class Nodes(Generic[S]):
             name: Its name; ``flow.answer(run_id, value, key=name)`` answers it.
             prompt: The words, or a function of the state that gives them.
             into: The field that takes the answer, or a function of it that gives an update.
-            answer: The type of an answer; by default that of the field.
+            answer: The type of an answer; by default that of the field, but None is an answer only
+                when it is said here: ``answer=bool | None``.
             deadline: Seconds from the asking; then the default answers, as soon as anybody resumes
                 the run.
             default: The answer then.
@@ -254,7 +261,7 @@ class Nodes(Generic[S]):
         Raises:
             DefinitionError: The function cannot be called, or `max_concurrency` is below 1.
         """
-        checked_function(f"map {name!r}", fn)
+        checked_body(f"map {name!r}", fn, "item")
         fits = isinstance(max_concurrency, int) and max_concurrency >= 1
         if max_concurrency is not None and not fits:
             raise DefinitionError(f"map {name!r}: max_concurrency={max_concurrency!r}; at least 1")
@@ -342,8 +349,8 @@ class Nodes(Generic[S]):
     def _new_name(self, name: str) -> str:
         if not isinstance(name, str) or not name.strip() or name in {START, END, "START", "END"}:
             raise DefinitionError(f"{name!r} cannot be the name of a node")
-        if not _RESERVED.isdisjoint(name):
-            found = " ".join(sorted(_RESERVED.intersection(name)))
+        if not RESERVED.isdisjoint(name):
+            found = " ".join(sorted(RESERVED.intersection(name)))
             raise DefinitionError(
                 f"{name!r} cannot be the name of a node: {found} would be read as part of a task's"
                 " key"

@@ -28,6 +28,7 @@ from graphflow.session import Session
 from graphflow.shared import Shared
 from graphflow.spending import Ledger
 from graphflow.state.codec import same
+from graphflow.subruns import refuse_child
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -235,6 +236,7 @@ class Opener:
         whole = self._store.find(run_id)
         records = self._store.load(whole, tail=True)
         if records.header.graph != self._plan.name:
+            refuse_child(records)
             raise RunNotFoundError(
                 f"run {whole} is a run of graph {records.header.graph!r},"
                 f" not of {self._plan.name!r}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, get_args
+from functools import cached_property, reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from graphflow.definition import Definition, GateDef, NodeDef
 from graphflow.names import END, START
@@ -62,12 +64,16 @@ class PlanNode:
     def answer(self) -> Single:
         """How answers to its question, or to its escalation, are validated and stored."""
         if self.rules.question is not None:
-            asked, into = self.rules.question.answer, self.rules.question.into
-            return Single(_field_type(self.state, into) if asked is None else asked)
+            question = self.rules.question
+            if question.answer is not None:
+                return Single(question.answer)
+            found = _field_type(self.state, question.into)
+            may_be_none = question.has_default and question.default is None
+            return Single(found if may_be_none else _without_none(found))
         if self.rules.escalate is None:
             return Single()
         asked, into = self.rules.escalate.answer, self.rules.escalate.into or ""
-        return Single(_field_type(self.state, into) if asked is None else asked)
+        return Single(_without_none(_field_type(self.state, into)) if asked is None else asked)
 
     @cached_property
     def result(self) -> Single:
@@ -197,6 +203,13 @@ def _field_type(state: Any, into: object) -> Any:
     """Give the type of the field that takes a value; plain JSON when a function takes it."""
     fields = state.model_fields
     return fields[into].annotation if isinstance(into, str) and into in fields else None
+
+
+def _without_none(of: Any) -> Any:
+    """Give the type of an answer for a field that may be None: a person has to say something."""
+    parts = [part for part in get_args(of) if part is not NoneType]
+    is_optional = get_origin(of) in {Union, UnionType} and NoneType in get_args(of) and parts
+    return reduce(or_, parts) if is_optional else of
 
 
 def _by_source(

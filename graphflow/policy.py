@@ -25,30 +25,33 @@ class Limits:
         visits: Steps in which one node ran.
 
     Raises:
-        ValueError: A bound is below 1.
+        ValueError: A bound is no whole number, or below 1.
     """
 
     steps: int = 100
     visits: int = 25
 
     def __post_init__(self) -> None:
-        _refuse(self, 1, "steps", "visits")
+        _check_whole(self, 1, "steps", "visits")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What a run, or one execution of a node, may use. None: as much as it likes.
 
-    A call that would go beyond it is not made: the run pauses there, or the node takes its
-    `on_budget` edge. `resume(run_id, budget=...)` goes on with more.
+    When it does not allow the next call, that is not made: the run pauses there, or the node takes
+    its `on_budget` edge. `resume(run_id, budget=...)` goes on with more.
 
     Attributes:
         calls: Model calls. Those of a task that runs again are given back.
-        tokens: Tokens read and written.
+        tokens: Tokens read and written. The `max_tokens` of a call are reserved before it is made:
+            with more than are left it is not. What it really took, with what it read, is
+            counted when it ends; so the calls under way then may exceed the budget, those without
+            `max_tokens` by any number. The next one is not made.
         seconds: Time of the nodes' bodies, those side by side added up.
 
     Raises:
-        ValueError: A bound is negative, or none is given.
+        ValueError: A bound is negative, calls or tokens are no whole number, or none is given.
     """
 
     calls: int | None = None
@@ -58,8 +61,13 @@ class Budget:
     def __post_init__(self) -> None:
         if self.calls is self.tokens is self.seconds is None:
             raise ValueError("Budget(): say calls=, tokens= or seconds=")
-        _refuse(self, 0, "calls", "tokens", "seconds")
-        if self.seconds is not None and isinf(self.seconds):
+        _check_whole(self, 0, "calls", "tokens")
+        if self.seconds is None:
+            return
+        is_number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
+        if not (is_number and self.seconds >= 0):
+            raise ValueError(f"Budget(seconds={self.seconds!r}): must be a number, at least 0")
+        if isinf(self.seconds):
             object.__setattr__(self, "seconds", None)  # no bound, and no JSON either
 
 
@@ -72,13 +80,24 @@ class Escalate:
 
     Attributes:
         into: The field that takes the answer.
-        answer: The type of the answer; by default that of the field.
+        answer: The type of the answer; by default that of the field, without None.
         prompt: The words of the question; by default the error's.
+
+    Raises:
+        TypeError: `into` is no name, or the prompt neither words nor a function that gives them.
     """
 
     into: str | None = None
     answer: Any = None
     prompt: str | Callable[[Any], str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.into, str | None):
+            raise TypeError(f"Escalate(into={self.into!r}): pass the name of a field, or nothing")
+        if not isinstance(self.prompt, str | None) and not callable(self.prompt):
+            raise TypeError(
+                f"Escalate(prompt={self.prompt!r}): pass a str, or a function of the state"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +123,12 @@ Effects = Literal["external"]
 """What a node does to the world: "external": something that must not happen twice."""
 
 
-def _refuse(bounds: Any, lowest: int, *names: str) -> None:
+def _check_whole(bounds: Limits | Budget, lowest: int, *names: str) -> None:
     for name in names:
         value = getattr(bounds, name)
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (fits and value >= lowest):
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (is_whole and value >= lowest):
             raise ValueError(
-                f"{type(bounds).__name__}({name}={value!r}): must be at least {lowest}"
+                f"{type(bounds).__name__}({name}={value!r}): must be a whole number, at least"
+                f" {lowest}"
             )

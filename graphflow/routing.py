@@ -64,13 +64,21 @@ class Decision(Generic[R_co]):
     ) -> None:
         if not isinstance(reason, str):
             raise TypeError(f"reason={reason!r}: it must be a str")
-        if confidence is not None and not 0 <= confidence <= 1:
+        if confidence is not None and not _is_share(confidence):
             raise ValueError(f"confidence={confidence!r}: it must be between 0 and 1")
         self.goto, self.reason = goto, reason.strip()
         self.confidence, self.evidence = confidence, evidence
 
     def __repr__(self) -> str:
         return f"Decision({self.goto!r}, reason={self.reason!r})"
+
+
+def _is_share(confidence: float) -> bool:
+    try:
+        return 0 <= confidence <= 1
+    except TypeError as error:
+        words = f"confidence={confidence!r}: it must be a number between 0 and 1"
+        raise TypeError(words) from error
 
 
 Route: TypeAlias = R | Decision[R] | Send | Sequence[R | Send]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from graphflow.errors import DefinitionError
 from graphflow.names import named
 
 __all__ = [
+    "checked_body",
     "checked_function",
     "checked_name",
     "checked_names",
@@ -51,6 +52,10 @@ def takes_context(fn: Callable[..., Any]) -> bool:
     second = positional[1]
     words = getattr(second.annotation, "__name__", str(second.annotation))
     return second.default is second.empty or re.search(r"\bContext\b", words) is not None
+
+
+def _takes_one_or_two(code: CodeType, defaults: object) -> bool:
+    return code.co_argcount in (1, 2) and not (defaults or code.co_kwonlyargcount)
 
 
 def _is_bare(fn: object) -> TypeGuard[FunctionType]:
@@ -101,6 +106,34 @@ def checked_function(where: str, fn: object) -> None:
     """
     if not callable(fn):
         raise DefinitionError(f"{where}: {fn!r} cannot be called; pass a function of the state")
+
+
+def checked_body(where: str, fn: Callable[..., Any], first: str) -> None:
+    """Refuse what cannot be called as the body of a node is.
+
+    Args:
+        where: Whose body it is.
+        fn: The body.
+        first: What it is called with, before the context.
+
+    Raises:
+        DefinitionError: It cannot be called, or not so.
+    """
+    checked_function(where, fn)
+    if _is_bare(fn) and _takes_one_or_two(fn.__code__, fn.__defaults__):
+        return
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # some built-in callables do not tell
+        return
+    try:
+        signature.bind(*(None, None)[: 1 + takes_context(fn)])
+    except TypeError as error:
+        name = getattr(fn, "__name__", type(fn).__name__)
+        raise DefinitionError(
+            f"{where}: it is called as {name}({first}) or {name}({first}, ctx), and {name}"
+            f"{signature} cannot be: {error}"
+        ) from error
 
 
 def checked_names(where: str, names: object) -> tuple[str, ...]:

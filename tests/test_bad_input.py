@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import math
 import threading
 import warnings
 from collections.abc import Callable
@@ -44,6 +46,7 @@ from graphflow.errors import (
     RunError,
     StateError,
 )
+from graphflow.testing.llm import FakeLLM
 
 LONG = 20.0
 """Seconds that a test waits for what comes at once, before it is red instead of hanging."""
@@ -424,7 +427,7 @@ def test_a_node_that_never_returns(store: Any, face: str) -> None:
     (Decision("lst"), ["'lst'"]),
     (Command(goto="a"), ["answered Command"]),
     (Send("lst"), ["'lst'", "Did you mean 'last'?"]),
-    (Send(END), ["declared targets"]),
+    (Send(END), ["sent to END, which is no node", "END without a Send"]),
     (Send("a", {"tpic": "x"}), ["sent 'a'", "no field 'tpic'", "Did you mean 'topic'?"]),
     (Send("a", {"n": "many"}), ["sent 'a'", "n = 'many'"]),
     (Decision("a", evidence={"x": object()}), ["evidence"]),
@@ -928,6 +931,13 @@ def test_a_rule_that_leads_nowhere_does_not_compile(
     lambda flow: flow.run({}, limits=5),
     lambda flow: flow.run({}, run_id=5),
     lambda flow: flow.run({}, run_id="a/b"),
+    lambda flow: flow.run({}, run_id=""),
+    lambda flow: flow.batch([{}], run_ids=[""]),
+    lambda flow: flow.batch({}),
+    lambda flow: flow.batch({"topic": "x"}),
+    lambda flow: flow.batch("topic"),
+    lambda flow: flow.batch(State()),
+    lambda flow: asyncio.run(flow.abatch({})),
     lambda flow: flow.run({"tpic": 1}),
     lambda flow: flow.run({"n": "many"}),
     lambda flow: flow.run(None),
@@ -941,8 +951,10 @@ def test_a_wrong_argument_of_run_begins_no_run(
 ) -> None:
     """Refused in words of ours, and nothing is stored."""
     flow = graph_of(lambda s: None).compile(store)
-    with pytest.raises((DefinitionError, InputError, StateError)):
+    with pytest.raises((DefinitionError, InputError, StateError, ExceptionGroup)) as found:
         call(flow)
+    group = found.value.exceptions if isinstance(found.value, ExceptionGroup) else [found.value]
+    assert all(isinstance(error, DefinitionError | InputError | StateError) for error in group)
     assert flow.runs() == []
 
 
@@ -953,7 +965,20 @@ def test_a_wrong_argument_of_run_begins_no_run(
     lambda: Command(reason=3),
     lambda: Limits(steps=0),
     lambda: Limits(visits=True),
+    lambda: Limits(steps=1.5),
     lambda: Budget(calls=None),
+    lambda: Budget(calls=1.5),
+    lambda: Budget(calls="3"),
+    lambda: Budget(calls=True),
+    lambda: Budget(tokens=math.inf),
+    lambda: Budget(tokens=-1),
+    lambda: Budget(seconds=math.nan),
+    lambda: Budget(seconds=-0.5),
+    lambda: Budget(seconds="3"),
+    lambda: Escalate(into=3),
+    lambda: Escalate(prompt=3),
+    lambda: Decision("a", confidence="high"),
+    lambda: Decision("a", confidence=math.nan),
     lambda: Retry(attempts=0),
     lambda: Retry(attempts="3"),
     lambda: Retry(wait=-1),
@@ -965,6 +990,47 @@ def test_values_that_make_no_sense_are_refused_when_made(wrong: Callable[[], Any
     """TypeError or ValueError, in words that show what was given."""
     with pytest.raises((TypeError, ValueError), match=r"\w+[(=]"):
         wrong()
+
+
+@pytest.mark.parametrize(("wrong", "words"), [
+    (lambda: Limits(steps=1.5), "Limits(steps=1.5): must be a whole number, at least 1"),
+    (lambda: Budget(calls="3"), "Budget(calls='3'): must be a whole number, at least 0"),
+    (lambda: Budget(seconds=math.nan), "Budget(seconds=nan): must be a number, at least 0"),
+    (lambda: Decision("a", confidence="high"), "'high': it must be a number between 0 and 1"),
+    (lambda: Escalate(into=3), "Escalate(into=3): pass the name of a field"),
+])  # fmt: skip
+def test_what_a_value_must_be_is_said(wrong: Callable[[], Any], words: str) -> None:
+    """Not that it is too small, when it is no number."""
+    with pytest.raises((TypeError, ValueError)) as found:
+        wrong()
+    assert words in str(found.value)
+
+
+def nothing() -> None: ...
+def three(state: State, ctx: Context, more: int) -> None: ...
+def by_name(state: State, *, ctx: Context) -> None: ...
+def two_by_name(state: State, ctx: Context, *, how: str) -> None: ...
+
+
+@pytest.mark.parametrize("fn", [
+    nothing, three, by_name, two_by_name, functools.partial(nothing), functools.partial(by_name, 3),
+])  # fmt: skip
+def test_a_function_that_cannot_be_a_body_is_refused_where_it_is_added(fn: Any) -> None:
+    """The node is named, and how it would be called; nothing is added."""
+    graph = StateGraph(State, name="bad")
+    name = getattr(fn, "__name__", "partial")
+    with pytest.raises(DefinitionError, match=rf"node 'a': it is called as {name}\(state\) or"):
+        graph.add_node("a", fn)
+    with pytest.raises(DefinitionError, match=rf"map 'm': it is called as {name}\(item\) or"):
+        graph.add_map("m", fn, over="items", into="results")
+    assert graph.definition.nodes == {}
+
+
+@pytest.mark.parametrize("llm", ["nope", FakeLLM(script=[])])
+def test_what_is_no_chat_client_does_not_compile(llm: Any) -> None:
+    """Not first when a body asks for `ctx.llm`."""
+    with pytest.raises(DefinitionError, match=r"compile\(llm=.*pass a ChatClient"):
+        graph_of(lambda s: None).compile(llm=llm)
 
 
 @pytest.mark.parametrize("how", [

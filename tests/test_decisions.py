@@ -167,6 +167,14 @@ def test_an_undeclared_answer_says_what_was_meant() -> None:
     assert "Did you mean 'draft'?" in str(fails_with_names("drafts"))
 
 
+@pytest.mark.parametrize("answer", [END, "END", [END], Decision(END)])
+def test_an_undeclared_end_says_what_to_add(answer: Any) -> None:
+    """Nobody has written `__end__`, which no message shows."""
+    error = str(fails(lambda s: answer, ["b", "c"]))
+    assert "answered END, which is none of its declared targets ['b', 'c']. Add END to" in error
+    assert "__end__" not in error
+
+
 def fails_with_names(answer: str) -> Exception:
     """Run a router among nodes with longer names."""
     graph = StateGraph(Ticket)
@@ -361,6 +369,17 @@ def test_an_undeclared_goto_is_the_nodes_error(goto: Any) -> None:
     assert (error.node, error.step) == ("a", 1)
     assert "graph 'go', node 'a', step 1" in str(error)
     assert "targets=[...]" in str(error)
+
+
+def test_a_goto_to_an_undeclared_end_shows_no_dunder() -> None:
+    """`add_node(..., targets=[...])` takes END as well."""
+    graph = StateGraph(Ticket, name="go")
+    graph.add_node("a", lambda s: Command(goto=END), targets=["b"])
+    graph.add_node("b", lambda s: None)
+    graph.add_edge(START, "a")
+    graph.add_edge("b", END)
+    with pytest.raises(RunFailedError, match=r"Command\(goto=END\) is not among .* \['b'\]"):
+        graph.compile().run({})
 
 
 @pytest.mark.parametrize("goto", [None, 5, [["b"]]])

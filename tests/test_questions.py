@@ -37,6 +37,7 @@ from graphflow.errors import (
     GraphflowError,
     RunBusyError,
     RunError,
+    RunNotFoundError,
 )
 from graphflow.records import wall_ms
 
@@ -169,6 +170,71 @@ def test_the_answers_type_may_be_narrower_than_the_field(store: Any) -> None:
         flow.answer("r", "maybe")
 
     assert flow.answer("r", "yes").state.reply == "yes"
+
+
+class Maybe(BaseModel):
+    sure: bool | None = None
+    n: int = 0
+
+
+@pytest.mark.parametrize("asked", ["question", "escalation"])
+def test_none_is_no_answer_unless_it_was_asked_for(store: Any, asked: str) -> None:
+    """A value that was forgotten is refused, though the field may be None; `answer=` allows it."""
+
+    def flow_of(**how: Any) -> Flow[Maybe]:
+        graph = StateGraph(Maybe, name=f"maybe{len(how)}")
+        if asked == "question":
+            graph.add_question("q", prompt="Sure?", into="sure", **how)
+        else:
+            graph.add_node("q", lambda s: 1 / 0, escalate=Escalate(into="sure", **how))
+        graph.add_edge(START, "q")
+        graph.add_edge("q", END)
+        return graph.compile(store)
+
+    flow = flow_of()
+    run = flow.run({}, run_id="r")
+    assert '"null"' not in run.questions[0].schema_json
+    with pytest.raises(AnswerError, match="stays open"):
+        flow.answer("r", None)
+    assert flow.answer("r", False).state.sure is False
+
+    flow = flow_of(answer=bool | None)
+    flow.run({}, run_id="s")
+    assert flow.answer("s", None).state.sure is None
+
+
+def test_none_as_the_default_of_a_deadline_is_an_answer(store: Any) -> None:
+    """It was said where the question is asked."""
+    graph = StateGraph(Maybe, name="late")
+    graph.add_question("q", prompt="Sure?", into="sure", deadline=0.01, default=None)
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    flow = graph.compile(store)
+    run = flow.run({}, run_id="r")
+    while run.status == "paused":
+        run = flow.resume("r")
+    assert (run.status, run.state.sure) == ("done", None)
+
+
+def test_the_run_of_a_subgraph_is_answered_through_its_root(store: Any) -> None:
+    """Who names the child's run is told the run and the key."""
+    child = StateGraph(Maybe, name="sub")
+    child.add_question("q", prompt="Sure?", into="sure")
+    child.add_edge(START, "q")
+    child.add_edge("q", END)
+    graph = StateGraph(Maybe, name="o")
+    graph.add_node("s", child, output={"sure": "sure"})
+    graph.add_edge(START, "s")
+    graph.add_edge("s", END)
+    flow = graph.compile(store)
+    run = flow.run({}, run_id="r")
+    child_id = run.children["1:s"].run_id
+    with pytest.raises(RunNotFoundError) as refused:
+        flow.answer(child_id, True)
+    assert "is the run of a subgraph, within run r: name 'r', and answer it with key='s/q'" in str(
+        refused.value
+    )
+    assert flow.answer("r", True, key="s/q").state.sure is True
 
 
 def test_a_function_makes_the_update_of_the_answer(store: Any) -> None:
@@ -514,14 +580,31 @@ def test_an_empty_answer_is_an_answer(answer: Any, store: Any) -> None:
     assert seen == [answer]
 
 
-@pytest.mark.parametrize("key", ["", "a#1"])
+@pytest.mark.parametrize("key", ["", "  ", "a#1", "a/b", "a:b", "m[0]", 3])
 def test_a_key_that_cannot_be_one(key: str, store: Any) -> None:
     """It is the node's error; nothing is asked."""
     flow = asking(lambda s, ctx: ctx.ask(key, "?"), store)
-    with pytest.raises(RunFailedError, match=r"ctx\.ask"):
+    with pytest.raises(RunFailedError, match=r"AnswerError: ctx\.ask.*must be a name"):
         flow.run({}, run_id="r")
 
     assert list(flow.get("r").questions) == []
+
+
+def test_one_key_asks_for_one_type(store: Any) -> None:
+    """A body that asks for another type under the same key would get the first one's answer."""
+
+    def body(state: State, ctx: Context) -> dict[str, Any]:
+        return {"n": ctx.ask("k", "How many?", answer=int) + ctx.ask("k", "?", answer=kinds.pop())}
+
+    kinds: list[Any] = [int, Literal["x"]]
+    flow = asking(body, store)
+    flow.run({}, run_id="r")
+    with pytest.raises(RunFailedError) as failed:
+        flow.answer("r", 3)
+    assert isinstance(failed.value.__cause__, AnswerError)
+    for word in ("ctx.ask('k', answer=typing.Literal['x'])", "answer=<class 'int'> before"):
+        assert word in str(failed.value)
+    assert flow.resume("r").state.n == 6  # the same type may be asked for twice
 
 
 def test_ask_in_async_nodes(store: Any) -> None:

@@ -65,7 +65,13 @@ def bound_options(command: F) -> F:
     whole, seconds = click.IntRange(min=1), click.FloatRange(min=0, min_open=True)
     bounds: Sequence[tuple[str, str, click.ParamType[Any], str]] = (
         ("seconds", "S", seconds, "Budget: pause when the nodes have worked for S seconds."),
-        ("tokens", "N", whole, "Budget: pause before model calls use more than N tokens."),
+        (
+            "tokens",
+            "N",
+            whole,
+            "Budget: pause before a model call when N tokens are used, or its max_tokens no longer"
+            " fit; the last call may exceed N.",
+        ),
         ("calls", "N", whole, "Budget: pause before the call after N model calls."),
         (
             "limit-visits",

@@ -50,7 +50,7 @@ def runs(
         for header, line in zip(found, lines, strict=True):
             out.say(line, fg=None if header.status == "done" else STYLES[header.status])
         if more:
-            out.say(f"there are more: --limit {most * 5 if most else ''}", dim=True)
+            out.say(f"there are more than these {most}: see --limit", dim=True)
         out.say(f"next: {place_of().command('show', found[0].run_id)}", dim=True)
 
 

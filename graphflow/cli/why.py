@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from graphflow.errors import RouterError, RunFailedError
+from graphflow.errors import ModelUnavailableError, NoModelError, RouterError, RunFailedError
 from graphflow.records import AttemptRecord, RunHeader
 from graphflow.render.wording import counted, one_line
 from graphflow.run import Run
@@ -14,6 +14,7 @@ __all__ = ["headline", "last_traceback", "router_traceback", "why"]
 
 _TAIL = 12
 """Lines of a traceback."""
+_SETUP = frozenset({NoModelError.__name__, ModelUnavailableError.__name__})
 
 
 def why(header: RunHeader) -> str:
@@ -67,9 +68,14 @@ def headline(run: Run[Any]) -> str:
 
 
 def last_traceback(run: Run[Any]) -> str:
-    """Give the end of the traceback of the last node that failed in the open step."""
+    """Give the end of the traceback of the last node that failed in the open step.
+
+    Returns:
+        Nothing when no model is there: the error says what to do, and no line of the code is wrong.
+    """
     failed = _failures(run)
-    return _end_of(failed[-1][1].traceback) if failed else ""
+    is_told = not failed or failed[-1][1].error_type in _SETUP
+    return "" if is_told else _end_of(failed[-1][1].traceback)
 
 
 def router_traceback(error: RunFailedError) -> str:

@@ -11,7 +11,7 @@ from graphflow.definition import GateDef
 from graphflow.engine.mutation import Watch
 from graphflow.engine.position import Position
 from graphflow.errors import InvalidUpdateError, RouterError, did_you_mean, text_of
-from graphflow.names import END, named
+from graphflow.names import END, named, spelled
 from graphflow.plan import Plan, PlanNode, PlanRouter
 from graphflow.records import DecisionRecord, Evidence, Sent
 from graphflow.routing import Command, Decision, Send
@@ -133,9 +133,10 @@ def goto_of(
             )
         if not isinstance(name, str) or named(name) not in node.targets:
             known = f" Declare it: add_node({node.name!r}, ..., targets=[...])."
+            shown = [spelled(target) for target in node.targets]
             raise InvalidUpdateError(
-                f"Command(goto={name!r}) is not among the node's targets"
-                f" {list(node.targets)!r}.{did_you_mean(str(name), node.targets)}{known}"
+                f"Command(goto={_shown(name)}) is not among the node's targets {shown!r}."
+                f"{did_you_mean(str(name), shown)}{known}"
             )
     chosen = _each_once([_sent(plan, position, item) for item in given])
     words = command.reason.strip() or _in_words(evidence)
@@ -197,7 +198,10 @@ def _targets(
 
 def _target(plan: Plan, position: Position, router: PlanRouter, item: Any) -> str | Sent:
     if isinstance(item, Send):
-        if named(item.node) == END or item.node not in router.targets:
+        if named(item.node) == END:
+            words = "sent to END, which is no node that could run; answer END without a Send"
+            raise _router_error(plan, router, "sent to END", words)
+        if item.node not in router.targets:
             raise _undeclared(plan, router, item.node)
         try:
             return _sent(plan, position, item)
@@ -246,7 +250,8 @@ def _undeclared(plan: Plan, router: PlanRouter, item: Any) -> RouterError:
     if closed(item):
         words = (
             f"returned a coroutine, which is none of its declared targets"
-            f" {list(router.targets)!r}; a router is a plain function of the state"
+            f" {[spelled(name) for name in router.targets]!r}; a router is a plain function of the"
+            " state"
         )
         return _router_error(plan, router, "returned a coroutine", words)
     if item is None:
@@ -254,14 +259,19 @@ def _undeclared(plan: Plan, router: PlanRouter, item: Any) -> RouterError:
             plan, router, "returned None", "returned None; return a target, END, or [] for none"
         )
     known = list(router.answers) if router.answers is not None else list(router.targets)
-    shown = ["END" if name == END else name for name in map(str, known)]
+    shown = [spelled(str(name)) for name in known]
+    is_end = _shown(item) == "END" and router.answers is None
+    fix = " Add END to the targets." if is_end else did_you_mean(str(item), shown)
     return _router_error(
         plan,
         router,
-        f"undeclared target {item}",
-        f"answered {item!r}, which is none of its declared targets {shown!r}."
-        f"{did_you_mean(str(item), shown)}",
+        f"undeclared target {'END' if is_end else item}",
+        f"answered {_shown(item)}, which is none of its declared targets {shown!r}.{fix}",
     )
+
+
+def _shown(name: Any) -> str:
+    return "END" if isinstance(name, str) and named(name) == END else repr(name)
 
 
 def _router_error(plan: Plan, router: PlanRouter, short: str, words: str) -> RouterError:

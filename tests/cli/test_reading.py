@@ -52,7 +52,8 @@ def test_runs_lists_the_newest_first(call, three, document):
 
 def test_runs_says_when_there_are_more(call, three):
     """A list that was cut off says so."""
-    assert "there are more" in call("runs", "--db", "a.db", "--limit", 2).stdout
+    told = call("runs", "--db", "a.db", "--limit", 2).stdout
+    assert "there are more than these 2: see --limit" in told
     assert "there are more" not in call("runs", "--db", "a.db", "--limit", 3).stdout
 
 

@@ -5,6 +5,22 @@ import shlex
 
 import pytest
 
+TALKS = """
+from pydantic import BaseModel
+from graphflow import END, START, StateGraph
+
+class State(BaseModel):
+    text: str = ""
+
+def ask(state, ctx):
+    ctx.llm.sync.chat("hello")
+
+graph = StateGraph(State, name="talks")
+graph.add_node("ask", ask)
+graph.add_edge(START, "ask")
+graph.add_edge("ask", END)
+"""
+
 
 def test_a_done_run_shows_its_path_and_what_to_type_next(call):
     """A run that is done exits 0, and prints its table and commands that work as they stand."""
@@ -28,6 +44,29 @@ def test_a_failed_run_exits_1_with_the_nodes_own_lines(call):
     assert 'raise ValueError("no such thing' in result.stderr
     assert "drive.py" not in result.stderr
     assert "next: graphflow resume toy.py:graph 01" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"GRAPHFLOW_MODEL": "mine"}, "NoModelError: the model 'mine' is asked for"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "ModelUnavailableError: "),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_without_a_traceback(
+    call, folder, monkeypatch, environment, said
+):
+    """No line of the code is wrong: the error itself says what to set."""
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "GRAPHFLOW_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (folder / "talks.py").write_text(TALKS)
+    result = call("run", "talks.py:graph", "--run-id", "mine")
+    assert result.exit_code == 1
+    assert f"error: ask: {said}" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert 'File "' not in result.stderr + call("show", "mine").stdout
 
 
 def test_a_router_that_raises_is_shown_with_its_lines(call):

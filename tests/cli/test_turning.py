@@ -95,6 +95,7 @@ def test_several_ways_may_be_chosen(document, two):
         (("two", "1", "--update", '{"m": 1}'), "State has no field 'm'. Known:"),
         (("two", "1", "--choose", "way"), "is not ROUTER=ANSWER"),
         (("two", "1", "--choose", "wai=finish"), "Did you mean 'way'?"),
+        (("two", "1", "--choose", "way=finsh"), "answered 'finsh', which is none of its declared"),
         (("nobody", "1"), "there is no run 'nobody'"),
     ],
 )
