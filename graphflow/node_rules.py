@@ -26,7 +26,8 @@ class NodeRules(TypedDict, total=False):
     retry: Retry | None
     """How failed executions are repeated: ``Retry(attempts=3)``."""
     timeout: float | None
-    """Seconds that one execution may take; a plain function then runs in a thread."""
+    """Seconds that one execution may take. An async function is cancelled then; a plain one runs in
+    a thread, which nobody can stop: it goes on, beside its retry, and its result is dropped."""
     fallback: str | None
     """The node that runs instead of what follows, when this one has failed for good."""
     escalate: Escalate | None
