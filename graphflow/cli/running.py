@@ -100,7 +100,7 @@ def run(
                 out, flow, jobs, place, again, concurrency=concurrency, blank=fields.blank
             )
         else:
-            job = _job(flow, run_id or new_run_id(), bounds, fields)
+            job = _job(flow, new_run_id() if run_id is None else run_id, bounds, fields)
             code = _do_one(out, flow, _listening(job, out, streams=streams), place)
     click.get_current_context().exit(code)
 

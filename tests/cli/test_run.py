@@ -190,6 +190,7 @@ def test_an_input_may_be_a_file(call, folder, document):
         ("resume", "toy.py:graph"),
         ("resume", "toy.py:graph", "x", "--all"),
         ("run", "toy.py:graph", "--limit-steps", "0"),
+        ("run", "toy.py:graph", "--input", '{"text": "hi"}', "--run-id", ""),
         ("run", "toy.py:graph", "--input", "lines.jsonl", "--run-id", "x"),
         ("nothing",),
     ],
