@@ -58,7 +58,7 @@ class NodeEvent(_Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEvent(_Event):
-    """An execution failed; it has been recorded."""
+    """An execution failed, or a budget stopped it; it has been recorded."""
 
     type: ClassVar[Literal["attempt"]] = "attempt"
     attempt: AttemptRecord
