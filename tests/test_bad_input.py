@@ -570,7 +570,9 @@ def test_a_second_answer_and_one_to_a_finished_run(store: Any) -> None:
     flow = asking().compile(store)
     flow.run({}, run_id="r")
     flow.answer("r", 3, resume=False)
-    with pytest.raises(AnswerError, match=r"run r asks nothing: it is paused.*Nothing was stored"):
+    with pytest.raises(
+        AnswerError, match=r"run r waits for no answer any more.*Nothing was stored"
+    ):
         flow.answer("r", 4)
     with pytest.raises(AnswerError):
         flow.answer("r", 4, key="q")
