@@ -678,7 +678,7 @@ def body(state):
         assert free.wait(20)
         ended.append("ended")
     return {"log": ["body"]}
-with line(a=say("a"), body=body).compile(path) as flow:
+with line(a=say("a"), body=body, b=say("b")).compile(path) as flow:
     try:
         if where == "stream":
             for event in flow.stream({}, run_id="r"):

@@ -144,8 +144,8 @@ class MemoryRun:
         return self._gathered([(self, None)], copied(self.header), None)
 
     def _tail(self, header: RunHeader, root: RunHeader | None) -> RunRecords:
-        whole = next(s for s in reversed(self.snapshots) if s.since is None)
-        chain = self.snapshots[self.snapshots.index(whole) :]
+        whole = [at for at, part in enumerate(self.snapshots) if part.since is None][-1]
+        chain = self.snapshots[whole:]
         open_step, first = header.step + 1, chain[-1].step - self.steps[0].step
         found = RunRecords(header, _spec(self.spec_json), snapshots=chain)
         found.steps = [_committed(step) for step in self.steps[first:]]
