@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from graphflow.errors import InputError
@@ -14,7 +15,7 @@ from graphflow.records import RunHeader
 if TYPE_CHECKING:
     from graphflow.channel import Channel
 
-__all__ = ["Asked", "budget_json", "budget_of", "tags_json"]
+__all__ = ["Asked", "budget_json", "budget_of", "limits_json", "tags_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,12 @@ def budget_of(header: RunHeader) -> Budget | None:
     """Read the budget that is stored with a run."""
     stored = json.loads(header.budget_json)
     return Budget(**stored) if stored else None
+
+
+@lru_cache(maxsize=32)  # thousands of runs begin with the same
+def limits_json(limits: Limits) -> str:
+    """Write limits for the header."""
+    return json.dumps(asdict(limits))
 
 
 def budget_json(budget: Budget | None) -> str | None:

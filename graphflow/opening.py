@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from graphflow.asked import Asked, budget_json, budget_of, tags_json
+from graphflow.asked import Asked, budget_json, budget_of, limits_json, tags_json
 from graphflow.checkpoint.owner import this_process
 from graphflow.clock import now
 from graphflow.definition import canonical
@@ -258,7 +258,7 @@ class Opener:
         if header.status in {"done", "cancelled"}:
             return Opened(self._plan, session, Position(header.step, {}), bounds, over=records)
         position = restore(self._plan, records)
-        new_limits = None if asked.limits is None else json.dumps(asdict(limits))
+        new_limits = None if asked.limits is None else limits_json(limits)
         newer = session.take(limits_json=new_limits, budget_json=budget_json(asked.budget))
         try:
             if newer is not None:  # until it was taken, somebody else may have gone on
@@ -313,7 +313,7 @@ class Opener:
             status="running",
             created_at=now(),
             input_json=self._schema.codec.text(given),
-            limits_json=json.dumps(asdict(limits)),
+            limits_json=limits_json(limits),
             owner=this_process(),
             budget_json=budget_json(budget) or "{}",
         )

@@ -173,6 +173,7 @@ def _unwrapped(fn: Any) -> tuple[FunctionType | None, int, bool]:
     return None, 0, False
 
 
+@functools.lru_cache(maxsize=8)  # a flow that is compiled again and again parses its file once
 def _functions(text: str) -> dict[int, list[FunctionNode]]:
     """Parse a file, and give its functions by the line where each begins."""
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # cells may await
