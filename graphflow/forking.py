@@ -77,12 +77,10 @@ def prepare(
         raise RunNotFoundError(
             f"run {run_id} has no step {step} to fork; it has 0 to {origin.header.step}"
         )
-    first = origin
-    while first.header.fork_of is not None and step < (first.header.fork_step or 0):
-        first = store.load(first.header.fork_of)  # whose step it is
+    first = _whose(store, origin, step)
     change = json.loads(first.header.fork_json or "{}") if _is_first(first, step) else {}
     while _is_first(first, step):  # the run that ran the step, not one that committed it anew
-        first = store.load(str(first.header.fork_of))
+        first = _whose(store, store.load(str(first.header.fork_of)), step)
     if update is not None:
         change |= _encoded(plan, restore(plan, first, step), update)
     change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
@@ -121,6 +119,13 @@ def _spent(records: RunRecords, upto: int) -> Spent:
                 whole.calls + own.calls, whole.tokens + own.tokens, whole.seconds + own.seconds
             )
     return whole
+
+
+def _whose(store: Checkpointer, records: RunRecords, step: int) -> RunRecords:
+    """Find the run that committed a step which a run has: itself, or one that it is a fork of."""
+    while records.header.fork_of is not None and step < (records.header.fork_step or 0):
+        records = store.load(records.header.fork_of)
+    return records
 
 
 def _is_first(records: RunRecords, step: int) -> bool:

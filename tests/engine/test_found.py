@@ -52,6 +52,20 @@ CASES: dict[str, dict[str, Any]] = {
             {"do": "fork", "step": 0},
         ],
     },
+    "an input that several forks have committed anew is changed once": {
+        "state": {"n": "add"},
+        "nodes": [{"name": "a"}],
+        "edges": [["START", "a"]],
+        "routers": [],
+        "actions": [
+            RUN,
+            {"do": "fork", "step": 0, "update": {"n": 5}},
+            {"do": "fork", "step": 1},
+            {"do": "fork", "step": 0},
+            {"do": "fork", "step": 1},
+            {"do": "fork", "step": 0},
+        ],
+    },
     "limits given to a resume are not those of a child that begins later": {
         "nodes": [
             {"name": "a", "graph": looping(4, steps=2)},
