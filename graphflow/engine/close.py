@@ -19,16 +19,13 @@ from graphflow.records import (
     ArrowKind,
     DecisionRecord,
     Sent,
-    Snapshot,
     StepRecord,
     TaskRecord,
 )
 from graphflow.state.reducers import append
 from graphflow.state.update import Judged, Merged, combine, find_conflict
 
-__all__ = ["Change", "close_step", "snapshot_of"]
-
-_SMALLEST_SNAPSHOT = 4096  # bytes of updates: below, reading them again costs next to nothing
+__all__ = ["Change", "close_step"]
 
 
 @dataclass(slots=True)
@@ -113,25 +110,6 @@ def close_step(
     position.sends, position.open = sends, None
     count(position.counters, record)
     return record
-
-
-def snapshot_of(
-    plan: Plan, position: Position, record: StepRecord, *, always: bool = False
-) -> Snapshot | None:
-    """Take a snapshot when the updates since the last one outgrow it; of a first step always.
-
-    So all snapshots together stay within a constant factor of the updates, and loading reads at
-    most about as many bytes of updates as the state has.
-    """
-    for task in record.tasks:
-        position.grown += len(task.update_json or "")
-    position.grown += len(record.derived_json or "")
-    due = position.grown > _SMALLEST_SNAPSHOT and position.grown > 2 * position.snapshot_size
-    if not (due or always) and record.step > 0:
-        return None
-    text = plan.schema.codec.text(position.values)
-    position.grown, position.snapshot_size = 0, len(text)
-    return Snapshot(record.step, text, position.counters.to_json())
 
 
 def _merge(

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphflow.engine.close import Change, close_step, snapshot_of
+from graphflow.engine.close import Change, close_step
 from graphflow.engine.effects import Commit, Doing, Finish, Keep, Outcome, Run, Steps
 from graphflow.engine.position import Position, node_of
 from graphflow.engine.running import StepRun, run_step
+from graphflow.engine.snapshots import snapshot_of
 from graphflow.engine.tasks import Ended, Result, judge_task, limit_reached, make_task, text_of
 from graphflow.errors import InvalidUpdateError, StepError, failures
 from graphflow.plan import Plan
@@ -87,7 +88,14 @@ def advance(plan: Plan, position: Position, bounds: Bounds, forked: Forked | Non
             kept = found if change is None else ()  # a fork that cannot begin keeps nothing
             return (yield from _give_up(position, kept, error))
         ending = _ending(position, bounds, record)
-        snapshot = snapshot_of(plan, position, record, always=change is not None)
+        snapshot = snapshot_of(
+            plan.schema,
+            position.saved,
+            record,
+            position.values,
+            position.counters,
+            always=change is not None,
+        )
         yield Commit(record, snapshot, ending, told)
         if ending is not None:
             return Outcome(ending)

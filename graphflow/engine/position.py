@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphflow.engine.frontier import Arrivals
+from graphflow.engine.snapshots import Saved, taken_up
 from graphflow.errors import GraphChangedError, did_you_mean
-from graphflow.history import Counters, counters_at, values_at
+from graphflow.history import Counters, counters_at
 from graphflow.plan import Plan
 from graphflow.records import (
     AttemptRecord,
@@ -61,10 +61,8 @@ class Position:
     counters: Counters = field(default_factory=Counters)
     texts: dict[str, str | None] = field(default_factory=dict)
     """The JSON of fields that are short; None for long ones; absent when nobody has looked."""
-    grown: int = 0
-    """Bytes of updates since the last snapshot."""
-    snapshot_size: int = 0
-    """Bytes of the last snapshot."""
+    saved: Saved = field(default_factory=Saved)
+    """What is known of the last snapshot."""
     sends: Mapping[str, Sent] = field(default_factory=dict)
     """Those of the tasks that run next that come of Sends, by key."""
     open: OpenStep | None = None
@@ -97,15 +95,14 @@ def restore(plan: Plan, records: RunRecords, step: int | None = None) -> Positio
     """
     last = records.steps[-1 if step is None else step - records.steps[0].step]
     _refuse_changes(plan, records, last)
-    newest = max((s for s in records.snapshots if s.step <= last.step), key=lambda s: s.step)
+    values, saved = taken_up(plan.schema, records, last.step)
     return Position(
         step=last.step,
-        values=plan.schema.read(json.dumps(values_at(records, last.step))),
+        values=values,
         ready=list(last.ready),
         held={join: [tuple(a) for a in arrived] for join, arrived in last.held.items()},  # type: ignore[misc]  # JSON gives lists
         counters=counters_at(records, last.step),
-        grown=sum(_size(s) for s in records.steps if newest.step < s.step <= last.step),
-        snapshot_size=len(newest.state_json),
+        saved=saved,
         sends=dict(last.sends),
         open=_open_step(records) if step is None else None,
     )
@@ -129,10 +126,6 @@ def _open_step(records: RunRecords) -> OpenStep | None:
         found.children[str(child.parent_key)] = child
     found.heard = records.header.heard == step
     return None if found == OpenStep() else found
-
-
-def _size(step: StepRecord) -> int:
-    return len(step.derived_json or "") + sum(len(task.update_json or "") for task in step.tasks)
 
 
 def _refuse_changes(plan: Plan, records: RunRecords, last: StepRecord) -> None:

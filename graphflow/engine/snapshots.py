@@ -1,0 +1,156 @@
+"""Snapshots: what a run that is taken up again reads instead of all of its steps.
+
+Most have only what changed since the one before: a list that grows is stored twice, as updates and
+in snapshots, however long it gets. One has the whole state when the others would add up to twice
+that. So a run is taken up in the time that its state takes, and its file grows with its updates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import is_
+from typing import Any, Final
+
+from graphflow.history import Counters, States, snapshots_before
+from graphflow.records import RunRecords, Snapshot, StepRecord
+from graphflow.state.reducers import append
+from graphflow.state.schema import StateSchema
+
+__all__ = ["Saved", "snapshot_of", "taken_up"]
+
+_STEP: Final = 512  # bytes that are read of a step beside its updates
+_FEW: Final = 32_768  # bytes: below, reading them again costs next to nothing
+
+
+@dataclass(slots=True)
+class Saved:
+    """What a position remembers of the last snapshot."""
+
+    step: int = 0
+    grown: int = 0
+    """Bytes of steps since then."""
+    size: int = 0
+    """Bytes of that snapshot."""
+    chain: int = 0
+    """Bytes of that snapshot and of those that it continues."""
+    whole: int = 0
+    """Bytes of the whole state, if the fields that are not appended to stay as long as they are."""
+    lists: dict[str, Any] = field(default_factory=dict)
+    """The values that the fields that are appended to had then."""
+
+
+def snapshot_of(
+    schema: StateSchema[Any],
+    saved: Saved,
+    record: StepRecord,
+    values: Mapping[str, Any],
+    counters: Counters,
+    *,
+    always: bool = False,
+) -> Snapshot | None:
+    """Take a snapshot when the steps since the last one outgrow it; of a first step always.
+
+    Args:
+        schema: The state's.
+        saved: What is known of the last snapshot; moved on.
+        record: The step.
+        values: The state after it.
+        counters: The counters after it.
+        always: It is the first step of a fork.
+    """
+    saved.grown += _size(record)
+    is_first = always or record.step == 0
+    if not is_first and (saved.grown <= _FEW or saved.grown <= 2 * saved.size):
+        return None
+    found = None if is_first else _part(schema, saved, record.step, values, counters)
+    if found is None:
+        found = Snapshot(record.step, schema.codec.text(values), counters.to_json())
+        saved.chain, saved.whole = 0, len(found.state_json)
+    saved.step, saved.grown = record.step, 0
+    saved.size = _length(found)
+    saved.chain += saved.size
+    saved.lists = {name: values[name] for name in growing(schema)}
+    return found
+
+
+def taken_up(
+    schema: StateSchema[Any], records: RunRecords, step: int
+) -> tuple[dict[str, Any], Saved]:
+    """Give the state after a stored step, and what a position remembers of the last snapshot.
+
+    Args:
+        schema: The state's.
+        records: The run, its tail at least.
+        step: A committed step.
+
+    Raises:
+        StateError: The stored state does not fit today's state class.
+    """
+    chain = snapshots_before(records, step)
+    newest, states = chain[-1], States(records)
+    then = states.go_to(newest.step)
+    lists = [(n, then[n], len(then[n])) for n in growing(schema) if isinstance(then.get(n), list)]
+    found = states.go_to(step)
+    values = schema.read(json.dumps(found))
+    saved = Saved(
+        newest.step,
+        sum(_size(s) for s in records.steps if newest.step < s.step <= step),
+        _length(newest),
+        sum(map(_length, chain)),
+        len(chain[0].state_json) + sum(len(part.added_json or "") for part in chain),
+        # A list that was only appended to is still the same one
+        {name: values[name][:end] for name, value, end in lists if found[name] is value},
+    )
+    return values, saved
+
+
+def growing(schema: StateSchema[Any]) -> list[str]:
+    """Name the fields that are appended to, so that their JSON can be appended to again."""
+    return [name for name in schema.replays if schema.reducers[name] is append]
+
+
+def _size(record: StepRecord) -> int:
+    """Say how many bytes are read of a step, about."""
+    return _STEP + sum(map(len, record.updates())) + len(record.derived_json or "")
+
+
+def _length(snapshot: Snapshot) -> int:
+    texts = (snapshot.state_json, snapshot.added_json or "", snapshot.counters_json)
+    return sum(map(len, texts))
+
+
+def _part(
+    schema: StateSchema[Any],
+    saved: Saved,
+    step: int,
+    values: Mapping[str, Any],
+    counters: Counters,
+) -> Snapshot | None:
+    """Give what changed since the last snapshot; None when the whole state is better."""
+    texts: dict[str, str] = {}
+    added: dict[str, str] = {}
+    for name, codec in schema.codec.fields.items():
+        if counters.writers.get(name, 0) <= saved.step:
+            continue
+        more = _added(values[name], saved.lists.get(name))
+        if more is None:
+            texts[name] = codec.text(values[name])
+        else:
+            added[name] = codec.text(more)
+    join = schema.codec.join
+    found = Snapshot(step, join(texts.items()), counters.to_json(), since=saved.step)
+    found.added_json = join(added.items())
+    saved.whole += len(found.added_json)
+    is_long = saved.chain + _length(found) > 2 * (saved.whole + len(found.counters_json))
+    return None if is_long else found
+
+
+def _added(value: Any, before: Any) -> Any:
+    """Give what was appended to a list or tuple; None when something else was done to it."""
+    if type(value) is not type(before) or not isinstance(value, list | tuple):
+        return None
+    if len(value) < len(before) or not all(map(is_, value, before)):
+        return None
+    return value[len(before) :]
