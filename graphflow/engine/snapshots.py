@@ -71,7 +71,7 @@ def snapshot_of(
     saved.step, saved.grown = record.step, 0
     saved.size = _length(found)
     saved.chain += saved.size
-    saved.lists = {name: values[name] for name in growing(schema)}
+    saved.lists = {name: values[name] for name in _growing(schema)}
     return found
 
 
@@ -91,7 +91,7 @@ def taken_up(
     chain = snapshots_before(records, step)
     newest, states = chain[-1], States(records)
     then = states.go_to(newest.step)
-    lists = [(n, then[n], len(then[n])) for n in growing(schema) if isinstance(then.get(n), list)]
+    lists = [(n, then[n], len(then[n])) for n in _growing(schema) if isinstance(then.get(n), list)]
     found = states.go_to(step)
     values = schema.read(json.dumps(found))
     saved = Saved(
@@ -106,7 +106,7 @@ def taken_up(
     return values, saved
 
 
-def growing(schema: StateSchema[Any]) -> list[str]:
+def _growing(schema: StateSchema[Any]) -> list[str]:
     """Name the fields that are appended to, so that their JSON can be appended to again."""
     return [name for name in schema.replays if schema.reducers[name] is append]
 
