@@ -29,6 +29,7 @@ from graphflow.state.schema import S, StateSchema
 if TYPE_CHECKING:
     from os import PathLike
 
+    from graphflow.analysis.comparison import Comparison
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.render.show import Drawing
 
@@ -171,6 +172,19 @@ class Run(Generic[S]):
             for name, value in after.items()
             if name not in before or before[name] != value
         }
+
+    def compare(self, other: Run[Any]) -> Comparison:
+        """Lay this run and another side by side: where they part, why, and what came of it.
+
+        Args:
+            other: The other run, of any process; its graph may be another one.
+
+        Returns:
+            What differs; print it to read it.
+        """
+        from graphflow.analysis.comparison import compare
+
+        return compare(self.records, other.records)
 
     @property
     def steps(self) -> Sequence[StepRecord]:

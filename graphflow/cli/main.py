@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from graphflow.cli.differing import diff
 from graphflow.cli.drawing import check, draw
 from graphflow.cli.exits import Commands
 from graphflow.cli.questions import answer, questions
@@ -33,7 +34,7 @@ def cli() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (run, resume, answer, fork, cancel, runs, show, questions, draw, check):
+for command in (run, resume, answer, fork, cancel, runs, show, diff, questions, draw, check):
     cli.add_command(command)
 
 if __name__ == "__main__":

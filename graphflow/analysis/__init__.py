@@ -1,0 +1,1 @@
+"""What the records of runs say when they are laid side by side."""
