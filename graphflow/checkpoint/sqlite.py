@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from sqlite3 import Cursor
 
     from graphflow.checkpoint.sqlite_file import SqliteFile
+    from graphflow.checkpoint.sqlite_health import Health
 
 __all__ = ["SqliteCheckpointer"]
 
@@ -236,6 +237,17 @@ class SqliteCheckpointer:
         file = self._file or self._open()
         found = file.read(lambda cursor: ids_from(cursor, prefix, 11))
         return the_one(prefix, found, str(self.path))
+
+    def health(self) -> "Health":
+        """Look at the database: its settings, its files and where they lie, how many runs it has.
+
+        Raises:
+            DatabaseUnavailableError: Locked or gone.
+            CheckpointCorruptError: SQLite found the file damaged.
+        """
+        from graphflow.checkpoint.sqlite_health import health_of
+
+        return health_of(self._file or self._open(), len(self.runs(status="stale")))
 
     def close(self) -> None:
         """Let go of the file; closing twice is harmless."""

@@ -1,1 +1,1 @@
-"""The commands: run, resume, answer, fork, cancel, runs, show, questions, draw, check."""
+"""The commands: run, resume, answer, fork, cancel, runs, show, questions, draw, check, doctor."""

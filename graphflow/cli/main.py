@@ -7,6 +7,7 @@ import sys
 import click
 
 from graphflow.cli.differing import diff
+from graphflow.cli.doctor import doctor
 from graphflow.cli.drawing import check, draw
 from graphflow.cli.exits import Commands
 from graphflow.cli.questions import answer, questions
@@ -34,7 +35,20 @@ def cli() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (run, resume, answer, fork, cancel, runs, show, diff, questions, draw, check):
+for command in (
+    run,
+    resume,
+    answer,
+    fork,
+    cancel,
+    runs,
+    show,
+    diff,
+    questions,
+    draw,
+    check,
+    doctor,
+):
     cli.add_command(command)
 
 if __name__ == "__main__":

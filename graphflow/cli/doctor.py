@@ -1,0 +1,106 @@
+"""The command `doctor`: how the database fares, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphflow.cli.exits import Exit
+from graphflow.cli.options import database_option, json_option, opened
+from graphflow.cli.output import Output
+from graphflow.cli.words import aligned
+from graphflow.render.wording import number
+from graphflow.upkeep import Finding
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.sqlite import SqliteCheckpointer
+    from graphflow.checkpoint.sqlite_health import Health
+
+__all__ = ["Part", "doctor"]
+
+_COLOURS = {"problem": "red", "warning": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the report.
+
+    Attributes:
+        name: Its key in the JSON document.
+        document: What it says there.
+        lines: What it says to people.
+        findings: What should be different; each problem makes the command end with exit code 1.
+    """
+
+    name: str
+    document: Any
+    lines: Sequence[str]
+    findings: Sequence[Finding] = ()
+
+
+@click.command()
+@database_option
+@json_option
+def doctor(database: str, as_json: bool) -> None:
+    """Say how the database fares: SQLite's settings, its files and where they lie, its runs.
+
+    Exit code 1 when something is lost, or can be; warnings do not count.
+    """
+    with Output(as_json=as_json) as out, opened(database) as store:
+        parts = [_database(store)]
+        findings = [found for part in parts for found in part.findings]
+        _tell(out, parts, findings)
+    if any(found.kind == "problem" for found in findings):
+        raise click.exceptions.Exit(Exit.FAILED)
+
+
+def _tell(out: Output, parts: Iterable[Part], findings: Iterable[Finding]) -> None:
+    document = {part.name: part.document for part in parts}
+    out.json({**document, "findings": [asdict(found) for found in findings]})
+    for part in parts:
+        for line in part.lines:
+            out.say(line)
+    for found in findings:
+        where = f" run {found.run_id}" if found.run_id else ""
+        where += f" step {found.step}" if found.step >= 0 else ""
+        out.say(f"{found.kind}{where}: {found.words}", fg=_COLOURS[found.kind])
+
+
+def _database(store: SqliteCheckpointer) -> Part:
+    health = store.health()
+    files = [
+        {"path": str(file.path), "bytes": file.size, "mode": f"{file.mode:04o}"}
+        for file in health.files
+    ]
+    document = {
+        "path": str(store.path),
+        "sqlite": health.sqlite,
+        "journal_mode": health.journal_mode,
+        "synchronous": health.synchronous,
+        "page_size": health.page_size,
+        "file_system": health.file_system,
+        "files": files,
+        "runs": health.runs,
+        "wal_reset": health.wal_reset,
+    }
+    return Part("database", document, [*_lines(health)], health.findings)
+
+
+def _lines(health: Health) -> Iterable[str]:
+    runs = ", ".join(f"{count} {status}" for status, count in sorted(health.runs.items()))
+    settings = f"{health.journal_mode}, synchronous {health.synchronous}"
+    rows = [
+        ("sqlite", f"{health.sqlite}: {settings}, pages of {health.page_size} bytes"),
+        ("file system", health.file_system or "the system does not say"),
+        ("runs", runs or "none"),
+        ("wal-reset", health.wal_reset),
+        *((f"{file.path.name}", _told(file.size, file.mode)) for file in health.files),
+    ]
+    return aligned(rows, indent="")
+
+
+def _told(size: int, mode: int) -> str:
+    return f"{number(size)} bytes, mode {mode:04o}"
