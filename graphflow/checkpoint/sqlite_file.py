@@ -33,7 +33,7 @@ Durability = Literal["full", "normal"]
 
 _T = TypeVar("_T")
 _PATIENCE: Final = 10.0  # seconds to wait for another writer
-_LONG_LOG: Final = 4_000_000  # bytes
+_LONG_LOG: Final = 1_000_000  # bytes; a new file has had them after some ninety small steps
 _LOOK_EVERY: Final = 32  # commits; one of a small step writes some 15 kB to the log
 _NAP: Final = 0.5  # seconds until a thread looks again whether it can go on, woken or not
 _FAILURES: Final = (sqlite3.Error, MemoryError)  # after which SQLite may have undone all itself
@@ -303,7 +303,7 @@ class SqliteFile:
 
     def _shorten_log(self, cursor: sqlite3.Cursor) -> None:
         try:
-            if self._wal.stat().st_size > _LONG_LOG:
+            if self._wal.stat().st_size >= _LONG_LOG:
                 cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except (OSError, sqlite3.Error):
             # The step is committed, and must not seem to have failed: the log only stays long,
@@ -376,4 +376,6 @@ class SqliteFile:
             )
         conn.execute(f"PRAGMA synchronous = {self._durability.upper()}")
         conn.execute("PRAGMA wal_autocheckpoint = 0")
-        conn.execute("PRAGMA journal_size_limit = 0")  # so that its length says what is in it
+        # A sync of what is written over takes half as long as one of what makes the file longer; so
+        # the log is not cut off, unless it is long: its length still says when it must be copied
+        conn.execute(f"PRAGMA journal_size_limit = {_LONG_LOG - 1}")
