@@ -72,7 +72,7 @@ class Comparison:
             left, right = (_nodes(path) for path in self.paths)
             yield "ran", left, right
         for name, sides in self.fields.items():
-            left, right = (cut(repr(value), _WIDE) for value in sides)
+            left, right = _values(*sides)
             yield cut(name), left, right
 
 
@@ -184,6 +184,18 @@ def _nodes(path: Sequence[str]) -> str:
     if len(told) > _WIDE:
         return f"{cut(told, _WIDE - 12)} ({counted(len(path), 'task')})"
     return told or "nothing"
+
+
+def _values(left: Any, right: Any) -> tuple[str, str]:
+    """Say two values; of two lists only what comes after the items that they share."""
+    shared = 0
+    if isinstance(left, list) and isinstance(right, list):
+        pairs = zip(left, right, strict=False)
+        shared = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
+    if not shared:
+        return cut(repr(left), _WIDE), cut(repr(right), _WIDE)
+    head = f"{counted(shared, 'item')}, then "
+    return cut(head + repr(left[shared:]), _WIDE), cut(head + repr(right[shared:]), _WIDE)
 
 
 def _pad(text: str, wide: int) -> str:

@@ -71,6 +71,7 @@ def test_what_is_printed() -> None:
     assert lines[1].split("|")[1].strip() == "other"
     assert [line.split()[0] for line in lines[2:]] == ["ran", "sure", "reply", "notes"]
     assert len({line.index("|") for line in lines[1:]}) == 1
+    assert lines[-1].split("|")[1].strip() == "1 item, then ['left to a person']"
 
 
 def test_runs_of_the_same_way_are_the_same(tmp_path: Path) -> None:
