@@ -5,7 +5,7 @@ names in `COLUMNS`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, Final
 
@@ -40,6 +40,7 @@ __all__ = [
     "call_from",
     "call_row",
     "closed_task",
+    "counted_step",
     "decision_from",
     "decision_row",
     "item_from",
@@ -72,19 +73,22 @@ COLUMNS: Final = {
 }
 """The columns that the rows of a table hold, in order, without those that place the row."""
 
-LATER: Final = {"steps": "heard", "tasks": "fell_back items"}
-"""Columns that came after the first release. A row ends before them when none of them is set: so
-the digests of rows from before stay true."""
+LATER: Final = {"steps": ("heard", "rows_json"), "tasks": ("fell_back items",)}
+"""Columns that came later, those that came together in one text. A row ends before those of which
+none is set, nor of any after them: so the digests of rows from before stay true."""
 
-_UNSET: Final = {table: (None,) * len(names.split()) for table, names in LATER.items()}
 _GOTO: Final = COLUMNS["tasks"].split().index("goto_json")
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 
 def as_written(table: str, row: Row) -> Row:
     """Cut off the later columns of a row that was read, if none of them is set (see `LATER`)."""
-    unset = _UNSET[table]
-    return row[: -len(unset)] if row[-len(unset) :] == unset else row
+    for names in reversed(LATER[table]):
+        before = len(row) - len(names.split())
+        if any(value is not None for value in row[before:]):
+            break
+        row = row[:before]
+    return row
 
 
 def step_row(step: StepRecord) -> Row:
@@ -99,6 +103,20 @@ def step_row(step: StepRecord) -> Row:
         step.derived_json,
     )
     return (*row, 1) if step.heard else row
+
+
+def counted_step(row: Row, rows: Mapping[str, int]) -> Row:
+    """Note in a step's row how many rows of other tables belong to it.
+
+    Args:
+        row: As `step_row` made it, or this.
+        rows: By table.
+    """
+    size = len(COLUMNS["steps"].split())
+    heard = row[size] if len(row) > size else None
+    if rows:
+        return (*row[:size], heard, _json(rows))
+    return row[:size] if heard is None else (*row[:size], heard)
 
 
 def task_row(task: TaskRecord, *, is_open: bool = False) -> Row:

@@ -268,6 +268,7 @@ class SqliteCheckpointer:
 
     def _store(self, lease: SqliteLease, sql: Fenced, kind: str, row: Row) -> None:
         """Store a row that stands alone, with a digest of its own."""
+        lease.has_rows = True
         sealed_row, check = sealed(kind, (lease.run_id, *row))
         stored = (*sealed_row[1:], check)
         (self._file or self._open()).write(lambda cursor: store_row(cursor, lease, sql, stored))

@@ -1,13 +1,13 @@
 """Making records of rows, and checking that they are what was written.
 
-A run's digest covers what never changes of it; that of each step continues from the one before,
-and covers the step's rows and the last digests of its children; a snapshot, a kept task and every
-other row have their own. What changes of a run (status, epoch, owner, limits, budget) has none.
-That a whole attempt, call, item, question or memo is gone shows only where its row went: as damage
-of another run, or as a foreign key to none.
+A run's digest covers what never changes of it, and its seal what does (see `sqlite_seal`); that of
+each step continues from the one before, and covers the step's rows, how many rows of other tables
+belong to it, and the last digests of its children; a snapshot, a kept task and every other row have
+their own. What a run that is being advanced has added to its open step is not counted.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import TypeVar
@@ -28,7 +28,7 @@ from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
 
-__all__ = ["check_row", "checked", "corrupt"]
+__all__ = ["check_row", "checked", "corrupt", "unsealed"]
 
 _T = TypeVar("_T")
 
@@ -44,11 +44,15 @@ def checked(stored: Stored) -> RunRecords:
 
 def _records(stored: Stored, root: RunHeader | None) -> RunRecords:
     header = as_seen(stored.header, root)
+    if not stored.is_sealed:
+        raise unsealed(header.run_id)
     if not stored.parts:
         return RunRecords(header, {})
     spec_json = _check_fixed(stored)
     steps = _chain(stored.parts)
     own = stored.parts[-1]
+    if not own.is_tail:
+        _check_counts(stored.parts)
     kept = [row for row in own.tasks if row[0] > header.step]
     return RunRecords(
         header,
@@ -108,7 +112,7 @@ def _chain(parts: Sequence[Part]) -> list[StepRecord]:
 def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepRecord]:
     run_id = part.run_id
     tasks, decisions, heads = map(_by_step, (part.tasks, part.decisions, part.heads))
-    for step, (number, own, derived, row) in enumerate(part.steps, expected):
+    for step, (number, own, derived, _, row) in enumerate(part.steps, expected):
         if number != step or previous is None:
             raise corrupt(run_id, step, "it is missing")
         its = tasks.get(number, ())
@@ -123,6 +127,20 @@ def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepReco
             raise corrupt(run_id, number, "its rows have changed, or are not all there")
         yield found
         previous = own
+
+
+def _check_counts(parts: Sequence[Part]) -> None:
+    """Check that no row of another table is missing; one may have come too late to be counted."""
+    found: Counter[tuple[str, int]] = Counter()
+    for part in parts:
+        for kind, rows in part.loose.items():
+            found.update((f"{kind}s", row[0]) for row in rows)
+        found.update(("snapshots", row[1]) for row in part.snapshots)
+    for part in parts:
+        for step, _, _, counts, _ in part.steps:
+            for table, count in json.loads(counts or "{}").items():
+                if found[table, step] < count:
+                    raise corrupt(part.run_id, step, f"its {table} are not all there")
 
 
 def _text(previous: str, step: StoredStep, heads: Sequence[Row] | None) -> str:
@@ -177,6 +195,11 @@ def _snapshots(parts: Sequence[Part]) -> list[Snapshot]:
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has changed")
             found.append(snapshot)
     return found
+
+
+def unsealed(run_id: str) -> CheckpointCorruptError:
+    """Say that a run does not stand as it was written."""
+    return corrupt(run_id, -1, "how it stands, or what its open step has, has changed")
 
 
 def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:

@@ -54,6 +54,8 @@ class SqliteLease(Lease):
     """The tasks of the open step that are stored, by `ix`, as the rows that they close as."""
     has_children: bool = False
     """Tasks of the open step may have runs of their own, whose digests its digest covers."""
+    has_rows: bool = False
+    """Rows of other tables may belong to the open step, which says how many when it closes."""
 
     @property
     def fence(self) -> tuple[int, ...]:

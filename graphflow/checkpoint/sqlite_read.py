@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
+from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.records import RunHeader, RunStatus
 
 if TYPE_CHECKING:
@@ -57,17 +58,20 @@ def _in_json(table: str, real: str = "") -> str:
         real: A column that stands between what is before and what is after it: SQLite does not
             write all digits of a number.
     """
-    short, later = COLUMNS[table].split(), LATER.get(table, "").split()
+    short = COLUMNS[table].split()
     at = short.index(real) if real else 0
     after = short[at + 1 :] if real else short
-    unset = " AND ".join(f"{name} IS NULL" for name in later)
     end = f"json_array({', '.join(after)})"
-    if later:
-        end = f"CASE WHEN {unset} THEN {end} ELSE json_array({', '.join(after + later)}) END"
+    for later in map(str.split, LATER.get(table, ())):
+        after = after + later
+        any_set = " OR ".join(f"{name} IS NOT NULL" for name in later)
+        end = f"CASE WHEN {any_set} THEN json_array({', '.join(after)}) ELSE {end} END"
     return f"json_array({', '.join(short[:at])}), {real}, {end}" if real else end
 
 
-_STEPS: Final = _select("steps", f"step, digest, derived_json, {_in_json('steps')}", "step")
+_STEPS: Final = _select(
+    "steps", f"step, digest, derived_json, rows_json, {_in_json('steps')}", "step"
+)
 _TASKS: Final = _select(
     "tasks", f"step, digest, update_json, {_in_json('tasks', 'duration_ms')}", "step, ix"
 )
@@ -112,7 +116,8 @@ class Part:
     below: int | None
     """Steps before this one are given; None: all."""
     steps: list[Row]
-    """Of each its number, digest, derived fields and all of it as JSON."""
+    """Of each its number, digest, derived fields, how many rows belong to it, and all of it as
+    JSON."""
     tasks: list[Row]
     """Of each its step, its digest while that is open, its update and all of it as JSON: what
     stands before its duration, that, and what stands after it."""
@@ -122,6 +127,7 @@ class Part:
     """Before the columns of each the digest of its step."""
     loose: dict[str, list[Row]]
     heads: list[Row]
+    is_tail: bool = False
     first: int = 0
     """Of a tail: the first of the steps, and the digest that it continues from."""
     previous: str | None = None
@@ -139,6 +145,8 @@ class Stored:
     children: list["Stored"] = field(default_factory=list)
     root: RunHeader | None = None
     """Of a child that was read by itself: its root."""
+    is_sealed: bool = True
+    """It stands as it was written."""
 
 
 def headers(cursor: "Cursor", status: RunStatus | None, graph: str | None) -> Iterator[RunHeader]:
@@ -226,8 +234,8 @@ def stored_run(cursor: "Cursor", run_id: str, *, tail: bool) -> Stored | None:
     header = header_of(cursor, run_id)
     if header is None:
         return None
-    stored = Stored(header)
     number = number_of(cursor, run_id)
+    stored = Stored(header, is_sealed=is_sealed(cursor, number))
     if header.parent is not None:
         stored.root = root_of(cursor, number)
     _fill(cursor, stored, number, tail=tail)
@@ -248,18 +256,22 @@ def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
     if tail:
         stored.parts = [_tail_of(cursor, number, header.step + 1)]
         names = [name for step, name, _ in stored.parts[0].heads if step > header.step]
-        stored.children = [Stored(child) for child in _headers_of(cursor, names)]
+        stored.children = _children(cursor, names)
         return
     stored.parts = [_whole(cursor, *span) for span in _lineage(cursor, number)]
     names = [name for part in stored.parts for _, name, _ in part.heads]
-    stored.children = [Stored(child) for child in _headers_of(cursor, names)]
+    stored.children = _children(cursor, names)
     for child in stored.children:
         _fill(cursor, child, number_of(cursor, child.header.run_id), tail=False)
 
 
-def _headers_of(cursor: "Cursor", names: list[str]) -> list[RunHeader]:
+def _children(cursor: "Cursor", names: list[str]) -> list[Stored]:
     found = (header_of(cursor, name) for name in names)
-    return [header for header in found if header is not None]
+    return [
+        Stored(header, is_sealed=is_sealed(cursor, number_of(cursor, header.run_id)))
+        for header in found
+        if header is not None
+    ]
 
 
 def _lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None]]:
@@ -315,8 +327,9 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
             if kind != "call"
         },
         cursor.execute(HEADS, own).fetchall(),
-        first,
-        link_before(cursor, number, first) if first else None,
+        is_tail=True,
+        first=first,
+        previous=link_before(cursor, number, first) if first else None,
     )
 
 

@@ -15,9 +15,10 @@ from graphflow.checkpoint.refusals import (
     run_exists,
 )
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row, as_written, closed_task
-from graphflow.checkpoint.sqlite_check import corrupt
+from graphflow.checkpoint.sqlite_check import corrupt, unsealed
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
 from graphflow.checkpoint.sqlite_read import FIXED, header_of, link_before, number_of
+from graphflow.checkpoint.sqlite_seal import first_seal, is_sealed, seal_run
 from graphflow.checkpoint.sqlite_write import StepWrite
 from graphflow.clock import now
 from graphflow.records import RunHeader, Snapshot, StepRecord
@@ -34,7 +35,7 @@ from; None when that is its own."""
 # It stores nothing when the run is there already, or its graph is not
 _BEGIN: Final = (
     f"INSERT OR IGNORE INTO runs ({FIXED}, digest, limits_json, budget_json, heard, epoch, owner, "  # noqa: S608 - our own names of columns
-    f"taken_at, status) SELECT {'?, ' * 21}'running' "
+    f"taken_at, seal, status) SELECT {'?, ' * 22}'running' "
     "WHERE EXISTS (SELECT 1 FROM graphs WHERE digest = ?)"
 )
 _TAKE: Final = (
@@ -43,15 +44,17 @@ _TAKE: Final = (
     "limits_json = coalesce(?, limits_json), budget_json = coalesce(?, budget_json) "
     "WHERE id = ?"
 )
-_TASK: Final = f"{COLUMNS['tasks']} {LATER['tasks']}".replace(" ", ", ")
+_TASK: Final = ", ".join([COLUMNS["tasks"], *LATER["tasks"]]).replace(" ", ", ").replace(",,", ",")
 _KEPT: Final = f"SELECT {_TASK} FROM tasks WHERE run = ? AND step = ?"  # noqa: S608 - our own names of columns
-_STOP: Final = (
+_FAMILY: Final = (
     "WITH RECURSIVE family(run) AS (SELECT id FROM runs WHERE id = ? AND status != 'done' "
     "UNION ALL SELECT child.id FROM family JOIN runs child ON child.parent_run = family.run "
     "WHERE child.id > family.run AND child.status != 'done' AND NOT EXISTS (SELECT 1 FROM steps "
-    "WHERE steps.run = child.parent_run AND steps.step = child.parent_step)) "
+    "WHERE steps.run = child.parent_run AND steps.step = child.parent_step)) SELECT run FROM family"
+)
+_STOP: Final = (
     "UPDATE runs SET status = ?, reason = ?, error_type = ?, error = ?, ended_at = ?, "
-    "owner = NULL, epoch = epoch + 1 WHERE id IN (SELECT run FROM family)"
+    "owner = NULL, epoch = epoch + 1 WHERE id = ?"
 )
 
 
@@ -88,7 +91,8 @@ class BeginWrite:
             under.has_children = True  # before it has: no step of the parent may miss it
         self._header, self._spec_json, self._under, self._row = header, spec_json, under, row
         limits = (header.limits_json, header.budget_json, header.heard)
-        self._more = (own, *limits, lease.epoch, owner, now(), row[3])
+        more, taken = (*limits, lease.epoch), (owner, now())
+        self._more = (own, *more, *taken, first_seal(str(row[0]), more, taken), row[3])
         self._lease, self._write = lease, StepWrite(lease, *first)
 
     def __call__(self, cursor: "Cursor") -> SqliteLease:
@@ -164,7 +168,9 @@ def take_run(
     number = number_of(cursor, run_id)
     (since,) = cursor.execute("SELECT taken_at FROM runs WHERE id = ?", (number,)).fetchone()
     check_free(header, owner, since, release)
+    _check_seal(cursor, number)
     cursor.execute(_TAKE, (header.epoch + 1, owner, now(), *given, number))
+    seal_run(cursor, number)
     return _filled(cursor, SqliteLease(run_id, header.epoch + 1, run=number))
 
 
@@ -181,7 +187,9 @@ def take_child(
     check_fence(cursor, under)
     under.has_children = True
     number = number_of(cursor, header.run_id)
+    _check_seal(cursor, number)
     cursor.execute(_TAKE, (under.epoch, None, now(), *given, number))
+    seal_run(cursor, number)
     return _filled(
         cursor,
         SqliteLease(
@@ -205,7 +213,12 @@ def stop_run(cursor: "Cursor", run_id: str, ending: Ending) -> bool:
         return False
     status, ended_at = how_it_ends(ending)
     texts = [text and storable(text) for text in (ending.reason, ending.error_type, ending.error)]
-    cursor.execute(_STOP, (found[0], status, *texts, ended_at))
+    family = cursor.execute(_FAMILY, found).fetchall()
+    for (number,) in family:
+        _check_seal(cursor, number)
+    for (number,) in family:
+        cursor.execute(_STOP, (status, *texts, ended_at, number))
+        seal_run(cursor, number)
     return True
 
 
@@ -219,8 +232,19 @@ def _filled(cursor: "Cursor", lease: SqliteLease) -> SqliteLease:
     lease.step, lease.digest = last, own
     lease.kept = {row[0]: closed_task(row) for row in kept}
     child = cursor.execute("SELECT 1 FROM runs WHERE parent_run = ? AND parent_step = ?", place)
-    lease.has_children = child.fetchone() is not None
+    lease.has_children, lease.has_rows = child.fetchone() is not None, True
     return lease
+
+
+def _check_seal(cursor: "Cursor", number: int) -> None:
+    """Check how a run stands, before that is written anew with a seal that would hide it.
+
+    Raises:
+        CheckpointCorruptError: It is not what was written.
+    """
+    if not is_sealed(cursor, number):
+        (run_id,) = cursor.execute("SELECT run_id FROM runs WHERE id = ?", (number,)).fetchone()
+        raise unsealed(run_id)
 
 
 def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str) -> None:

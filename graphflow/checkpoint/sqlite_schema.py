@@ -4,7 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from graphflow.checkpoint.sqlite_tables import CHANGES_3, CHANGES_4, TABLES, VIEWS, VIEWS_3
+from graphflow.checkpoint.sqlite_tables import (
+    CHANGES_3,
+    CHANGES_4,
+    CHANGES_5,
+    TABLES,
+    VIEWS,
+    VIEWS_3,
+)
 from graphflow.errors import NotADatabaseError
 
 if TYPE_CHECKING:
@@ -39,12 +46,18 @@ def _add_partial_snapshots(db: "Database") -> None:
         db.execute(statement)
 
 
+def _add_seals(db: "Database") -> None:
+    for statement in CHANGES_5:
+        db.execute(statement)
+
+
 # A released migration never changes; a change of the tables is one more at the end.
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m001_tables", _create_tables),
     ("m002_views", _create_views),
     ("m003_families_and_pauses", _add_families_and_pauses),
     ("m004_partial_snapshots", _add_partial_snapshots),
+    ("m005_seals", _add_seals),
 )
 
 

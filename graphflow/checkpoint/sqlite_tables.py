@@ -8,7 +8,7 @@ long or few, of calls, questions and snapshots, have rowids.
 
 from typing import Final
 
-__all__ = ["CHANGES_3", "CHANGES_4", "TABLES", "VIEWS", "VIEWS_3"]
+__all__ = ["CHANGES_3", "CHANGES_4", "CHANGES_5", "TABLES", "VIEWS", "VIEWS_3"]
 
 TABLES: Final = (
     """
@@ -237,6 +237,11 @@ CHANGES_3: Final = (
 CHANGES_4: Final = (
     "ALTER TABLE snapshots ADD COLUMN since INTEGER",
     "ALTER TABLE snapshots ADD COLUMN added_json TEXT",
+)
+
+CHANGES_5: Final = (
+    "ALTER TABLE runs ADD COLUMN seal TEXT",
+    "ALTER TABLE steps ADD COLUMN rows_json TEXT",
 )
 
 _FAMILY: Final = """(WITH RECURSIVE family(run) AS (SELECT runs.id

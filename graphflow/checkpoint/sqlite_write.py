@@ -17,6 +17,7 @@ from graphflow.checkpoint.rows import (
     LATER,
     Row,
     closed_task,
+    counted_step,
     decision_row,
     question_from,
     question_row,
@@ -33,6 +34,7 @@ from graphflow.checkpoint.sqlite_fence import (
     store_row,
 )
 from graphflow.checkpoint.sqlite_read import HEADS
+from graphflow.checkpoint.sqlite_seal import rows_of, seal_run
 from graphflow.clock import now
 from graphflow.records import QuestionRecord, Snapshot, StepRecord, TaskRecord
 
@@ -59,9 +61,11 @@ _IS_LATE: Final = (
     "EXISTS (SELECT 1 FROM steps WHERE run = runs.parent_run AND step = runs.parent_step)"
 )
 _STEP: Final = insert(_IGNORE, "steps", "", "digest", _IS_LATE)
-_STEP_LATER: Final = insert(_IGNORE, "steps", "", f"{LATER['steps']} digest", _IS_LATE)
+_STEP_LATER: Final = insert(_IGNORE, "steps", "", " ".join([*LATER["steps"], "digest"]), _IS_LATE)
 _KEEP: Final = insert("INSERT OR REPLACE", "tasks", "step", "digest")
-_KEEP_LATER: Final = insert("INSERT OR REPLACE", "tasks", "step", f"{LATER['tasks']} digest")
+_KEEP_LATER: Final = insert(
+    "INSERT OR REPLACE", "tasks", "step", " ".join([*LATER["tasks"], "digest"])
+)
 _ASK: Final = insert(_IGNORE, "questions", "", "digest")
 STORE_ATTEMPT: Final = insert("INSERT", "attempts", "", "digest")
 STORE_CALL: Final = insert("INSERT", "calls", "", "digest")
@@ -77,9 +81,11 @@ def _values(table: str, more: str = "") -> str:
 
 
 _TASK: Final = _values("tasks")
-_TASK_LATER: Final = _values("tasks", LATER["tasks"])
+_TASK_LATER: Final = _values("tasks", " ".join(LATER["tasks"]))
 _DECISION: Final = _values("decisions")
 _SHORT_STEP: Final = len(COLUMNS["steps"].split())
+_LONG_STEP: Final = _SHORT_STEP + len(LATER["steps"])
+_SNAPSHOT: Final = {"snapshots": 1}
 _SHORT_TASK: Final = len(COLUMNS["tasks"].split())
 _CLOSE_KEPT: Final = (
     "UPDATE tasks SET goto_json = NULL, digest = NULL "
@@ -99,11 +105,13 @@ _ANSWER: Final = (
     "UPDATE questions SET answer_json = ?, answered_at = ?, answered_by = ?, digest = ? "
     "WHERE run = ? AND step = ? AND key = ? AND name = ? AND answer_json IS NULL"
 )
-_HEAR: Final = (
+_LINE: Final = (
     "WITH RECURSIVE line(run) AS (VALUES (?) "
     "UNION ALL SELECT parent_run FROM line JOIN runs ON id = run WHERE parent_run < id) "
-    "UPDATE runs SET heard = (SELECT max(step) + 1 FROM steps WHERE run = runs.id) "
-    "WHERE id IN (SELECT run FROM line)"
+    "SELECT run FROM line"
+)
+_HEAR: Final = (
+    "UPDATE runs SET heard = (SELECT max(step) + 1 FROM steps WHERE run = runs.id) WHERE id = ?"
 )
 
 
@@ -126,6 +134,8 @@ class StepWrite:
         row = step_row(step)
         if not step.committed_at:
             row = (row[0], now(), *row[2:])
+        if snapshot is not None:
+            row = counted_step(row, _SNAPSHOT)
         tasks = [task_row(task) for task in step.tasks]
         tasks.sort()
         decisions = [decision_row(ix, decision) for ix, decision in enumerate(step.decisions)]
@@ -140,29 +150,36 @@ class StepWrite:
         """
         lease, step = self._lease, self._row[0]
         place = (lease.run, step)
-        if lease.has_children:
-            self._add_children(cursor)
-        sql = _STEP if len(self._row) == _SHORT_STEP else _STEP_LATER
-        store_row(cursor, lease, sql, (*self._row, self._digest))
+        if lease.has_children or lease.has_rows:
+            self._complete(cursor)
+        if len(self._row) == _SHORT_STEP:
+            store_row(cursor, lease, _STEP, (*self._row, self._digest))
+        else:
+            unset = (None,) * (_LONG_STEP - len(self._row))
+            store_row(cursor, lease, _STEP_LATER, (*self._row, *unset, self._digest))
         _store_tasks(cursor, place, self._close_kept(cursor, place) if lease.kept else self._tasks)
         _store_all(cursor, _DECISION, place, self._decisions)
         if self._snapshot is not None:
             _store_snapshot(cursor, lease.run, self._snapshot, self._digest)
         if self._ending is not None:
-            end_run(cursor, lease, self._ending)
+            end_run(cursor, lease, self._ending, (step, self._digest))
 
     def done(self) -> None:
         """Tell the lease, once the step is committed. Doing it twice is harmless."""
         lease = self._lease
         if lease.step != self._row[0]:
-            self._before = (lease.step, lease.digest, lease.kept, lease.has_children)
-            lease.digest, lease.kept, lease.has_children = self._digest, {}, False
+            self._before = (
+                *(lease.step, lease.digest, lease.kept),
+                *(lease.has_children, lease.has_rows),
+            )
+            lease.digest, lease.kept = self._digest, {}
+            lease.has_children = lease.has_rows = False
             lease.step = self._row[0]
 
     def undo(self) -> None:
         """Tell the lease that the transaction came to nothing after all."""
         lease = self._lease
-        lease.step, lease.digest, lease.kept, lease.has_children = self._before
+        lease.step, lease.digest, lease.kept, lease.has_children, lease.has_rows = self._before
 
     def _close_kept(self, cursor: "Cursor", place: Row) -> Sequence[Row]:
         """Close the tasks that are stored; give those that are not."""
@@ -174,15 +191,16 @@ class StepWrite:
             cursor.execute(_DROP_KEPT, (*place, ix))
         return [row for row in self._tasks if row[0] not in same]
 
-    def _add_children(self, cursor: "Cursor") -> None:
-        """Seal the step with the last digests of its children."""
+    def _complete(self, cursor: "Cursor") -> None:
+        """Note how many rows belong to the step, and the last digests of its children."""
         step, lease = self._row[0], self._lease
+        rows = _SNAPSHOT if self._snapshot is not None else {}
+        self._row = counted_step(self._row, rows | rows_of(cursor, lease.run, step))
         # Not before the transaction: until then a child could still commit
         heads = cursor.execute(HEADS, (lease.run, step, step + 1)).fetchall()
-        if heads:
-            ends = tuple(row[1:] for row in heads)
-            rows = (lease.digest, self._row, self._tasks, self._decisions, ends)
-            self._digest = digest("step", rows)
+        ends = [tuple(row[1:] for row in heads)] if heads else []
+        whole = (lease.digest, self._row, self._tasks, self._decisions, *ends)
+        self._digest = digest("step", whole)
 
 
 class TaskWrite:
@@ -214,8 +232,16 @@ class TaskWrite:
             self._lease.kept[ix] = self._before
 
 
-def end_run(cursor: "Cursor", lease: SqliteLease, ending: Ending) -> None:
+def end_run(
+    cursor: "Cursor", lease: SqliteLease, ending: Ending, last: tuple[int, str] | None = None
+) -> None:
     """Set the status of a run, unless the lease is lost.
+
+    Args:
+        cursor: In a transaction.
+        lease: Of the run.
+        ending: How it stands from now on.
+        last: Its last step, and the digest of that, when they are known.
 
     Raises:
         LeaseLostError: It is lost.
@@ -223,6 +249,7 @@ def end_run(cursor: "Cursor", lease: SqliteLease, ending: Ending) -> None:
     status, ended_at = how_it_ends(ending)
     texts = [text and storable(text) for text in (ending.reason, ending.error_type, ending.error)]
     store_row(cursor, lease, _END, (status, *texts, ended_at))
+    seal_run(cursor, lease.run, last)
 
 
 def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row) -> None:
@@ -237,6 +264,7 @@ def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row) -> None:
         LeaseLostError: It is lost.
     """
     check_fence(cursor, lease)
+    lease.has_rows = True
     sql = _ASK.child if lease.root else _ASK.root
     cursor.execute(sql, (*row, *lease.fence))
 
@@ -261,7 +289,9 @@ def answer_question(cursor: "Cursor", lease: SqliteLease, question: QuestionReco
     answer = (question.answer_json, question.answered_at or now(), question.answered_by)
     row, check = sealed("question", (lease.run_id, *stored[:-4], *answer))
     cursor.execute(_ANSWER, (*row[-3:], check, *place))
-    cursor.execute(_HEAR, (lease.run,))
+    for line in cursor.execute(_LINE, (lease.run,)).fetchall():
+        cursor.execute(_HEAR, line)
+        seal_run(cursor, *line)
 
 
 def question_to_store(lease: SqliteLease, question: QuestionRecord) -> Row:

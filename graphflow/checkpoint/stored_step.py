@@ -78,7 +78,7 @@ class StoredStep(StepRecord):
 
     def _read_row(self) -> None:
         _, committed_at, arrows, fired, held, ready, _, *later = json.loads(self.row)
-        self.committed_at, self.heard = committed_at, bool(later)
+        self.committed_at, self.heard = committed_at, bool(later and later[0])
         self.arrows = arrows_from(arrows)
         self.fired = {join: tuple(of) for join, of in json.loads(fired).items()}
         self.held = held_from(held)
