@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from graphflow.records import RunRecords, Snapshot, StepRecord
 from graphflow.state.reducers import fold
 
 __all__ = ["Counters", "States", "count", "counters_at", "snapshots_before", "values_at"]
+
+T = TypeVar("T")
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _scan = json.JSONDecoder().raw_decode
@@ -94,8 +96,17 @@ class States:
 
     def text_at(self, step: int) -> str:
         """Give the state after a committed step, from the first snapshot's on, as JSON text."""
+        return self.read_at(step, _encode)
+
+    def read_at(self, step: int, read: Callable[[dict[str, Any]], T]) -> T:
+        """Read the values after a committed step, from the first snapshot's on.
+
+        Args:
+            step: The step.
+            read: Makes something of them that does not change with them.
+        """
         with self._lock:
-            return _encode(self.go_to(step))
+            return read(self.go_to(step))
 
     def go_to(self, step: int) -> dict[str, Any]:
         """Give the values after a step; the next call changes them, lists and dicts included."""

@@ -88,7 +88,7 @@ class Opened:
         """Give the last state of a run that is over."""
         if self.over is None:
             return self.position.values
-        return self.plan.schema.read(json.dumps(values_at(self.over, self.over.header.step)))
+        return self.plan.schema.read_values(values_at(self.over, self.over.header.step))
 
     def _steps(self) -> Steps:
         return advance(self.plan, self.position, self.bounds, self.forked)

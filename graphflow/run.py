@@ -133,7 +133,7 @@ class Run(Generic[S]):
         """
         if self._seen is not None and self._schema is not None:
             return self._schema.instance(self._seen.values)
-        return self._state_of(json.dumps(self.values))
+        return self._instance(self.values)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -148,7 +148,8 @@ class Run(Generic[S]):
             RunNotFoundError: The run has no such step.
             StateError: The graph's code is not at hand, or the state class has changed.
         """
-        return self._state_of(self._text_at(step))
+        self._check_step(step)
+        return self._states.read_at(step, self._instance)
 
     def values_at(self, step: int) -> dict[str, Any]:
         """Give the state after a committed step as plain JSON values.
@@ -156,7 +157,8 @@ class Run(Generic[S]):
         Raises:
             RunNotFoundError: The run has no such step.
         """
-        values: dict[str, Any] = json.loads(self._text_at(step))
+        self._check_step(step)
+        values: dict[str, Any] = json.loads(self._states.text_at(step))
         return values
 
     def diff(self, step: int) -> dict[str, tuple[Any, Any]]:
@@ -308,20 +310,19 @@ class Run(Generic[S]):
     def _states(self) -> States:
         return States(self.records)
 
-    def _text_at(self, step: int) -> str:
+    def _check_step(self, step: int) -> None:
         if not 0 <= step < len(self.steps):
             raise RunNotFoundError(
                 f"run {self.run_id} has no step {step}; it has 0 to {len(self.steps) - 1}"
             )
-        return self._states.text_at(step)
 
-    def _state_of(self, text: str) -> S:
+    def _instance(self, values: dict[str, Any]) -> S:
         if self._schema is None:
             raise StateError(
                 f"run {self.run_id}: this needs the graph's state class; open the run through its"
                 " flow (flow.get), or read run.values"
             )
-        return self._schema.instance(self._schema.read(text))
+        return self._schema.instance(self._schema.read_values(values))
 
     def __str__(self) -> str:
         return self.draw().text

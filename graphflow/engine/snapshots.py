@@ -7,7 +7,6 @@ that. So a run is taken up in the time that its state takes, and its file grows 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import is_
@@ -93,7 +92,7 @@ def taken_up(
     then = states.go_to(newest.step)
     lists = [(n, then[n], len(then[n])) for n in _growing(schema) if isinstance(then.get(n), list)]
     found = states.go_to(step)
-    values = schema.read(json.dumps(found))
+    values = schema.read_values(found)
     saved = Saved(
         newest.step,
         sum(_size(s) for s in records.steps if newest.step < s.step <= step),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import AliasChoices, AliasPath, BaseModel
-from pydantic_core import SchemaValidator
+from pydantic_core import SchemaValidator, to_json
 
 from graphflow.errors import InputError, InvalidUpdateError, StateError, did_you_mean
 from graphflow.state.codec import (
@@ -246,6 +246,10 @@ class StateSchema(Generic[S]):
                 f" {what_is_wrong(error, values=True)}."
                 " Give new fields a default, and keep the types of old ones."
             ) from error
+
+    def read_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Decode the plain JSON values of all fields; see `read`."""
+        return self.read(to_json(values, inf_nan_mode="constants"))
 
     def alias(self, name: str) -> str | None:
         """Give the other name that a field may have in an input."""
