@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
+from graphflow import failpoints
 from graphflow.checkpoint.memory import MemoryCheckpointer
 
 if TYPE_CHECKING:
@@ -68,7 +69,12 @@ class Committer:
         """
         if self._runs == 1 or not self._shares:
             verb()
-            return
+        else:
+            await self._do_with_others(verb)
+        if failpoints.hit is not None:
+            failpoints.hit("acknowledge")
+
+    async def _do_with_others(self, verb: Callable[[], None]) -> None:
         import asyncio
 
         done = asyncio.get_running_loop().create_future()
@@ -90,11 +96,15 @@ class Committer:
                 due, self._due = self._due, []
                 verbs = [verb for verb, _ in due]
                 found: list[Any]
+                if failpoints.hit is not None:
+                    failpoints.hit("loop.lead")
                 try:
                     found = await asyncio.to_thread(self.store.together, verbs)
                 except BaseException as error:  # noqa: BLE001 - each of the runs raises it
                     found = [error] * len(due)
                 for (_, done), result in zip(due, found, strict=True):
+                    if failpoints.hit is not None:
+                        failpoints.hit("loop.told")
                     _settle(done, result)
         finally:
             self._writing = None

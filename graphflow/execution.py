@@ -6,6 +6,7 @@ from math import isinf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from graphflow import failpoints
 from graphflow.clock import now
 from graphflow.engine.tasks import Ended, Task
 from graphflow.errors import (
@@ -85,12 +86,16 @@ class Execution:
         if node.rules.breaker is not None:
             node.rules.breaker.admit()
             self._is_admitted = True
+        if failpoints.hit is not None:
+            _pass("node.before", node.name)
         if self._context is None:
             return node.fn(self.task.argument)
         return node.fn(self.task.argument, self._context)
 
     def returned(self, value: Any) -> Ended:
         """Say what the body returned."""
+        if failpoints.hit is not None:
+            _pass("node.after", self.task.node.name)
         return self._ended(value, None, ())
 
     def raised(self, error: BaseException) -> Ended:
@@ -154,6 +159,11 @@ class Execution:
             breaker.succeeded()
         else:
             breaker.failed(error)
+
+
+def _pass(point: str, node: str) -> None:
+    failpoints.come_to(point)
+    failpoints.come_to(f"{point}.{node}")
 
 
 def sorted_out(error: BaseException) -> tuple[tuple[PauseSignal, ...], Exception | None]:

@@ -11,6 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, Self, assert_never
 from weakref import WeakValueDictionary
 
+from graphflow import failpoints
 from graphflow.checkpoint.owner import this_process
 from graphflow.clock import now
 from graphflow.context import Context
@@ -173,6 +174,8 @@ class Session:
     def answer(self, effect: Stored) -> None:
         """Do what an effect says: store it, then tell who listens."""
         self.store_effect(effect)
+        if failpoints.hit is not None:
+            failpoints.hit("acknowledge")
         if self.shared.channel is not None:
             self.tell(effect)
 
@@ -208,8 +211,9 @@ class Session:
 
     @property
     def is_bare(self) -> bool:
-        """Whether nobody listens, and no budget is kept."""
-        return self.shared.channel is None and self.shared.ledger.budget is None
+        """Whether nobody listens, no budget is kept, and no test waits at a fail point."""
+        shared = self.shared
+        return shared.channel is None and shared.ledger.budget is None and failpoints.hit is None
 
     def begins(self, step: int) -> None:
         """Tell who listens that the run is being advanced."""

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from tests.rig.client import Rig
+
+
+@pytest.fixture(scope="session")
+def rig() -> Iterator[Rig]:
+    """The warm process that forks children to be killed."""
+    with Rig() as started:
+        yield started
+
+
+@pytest.fixture
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory, where there is one: a kill does not ask how long a sync takes."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it gets a name that nobody can guess
+    inside = memory if os.access(memory, os.W_OK) else None
+    with TemporaryDirectory(dir=inside) as folder:
+        yield Path(folder)
+
 
 _LINES = pytest.StashKey[list[str]]()
 

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphflow.checkpoint.digest import sealed
@@ -93,6 +94,7 @@ class SqliteCheckpointer:
         self._file: SqliteFile | None = None
         self._release: weakref.finalize[..., SqliteCheckpointer] | None = None
         self._is_closed = False
+        self._opening = Lock()  # the first verbs of several threads
         if self.path.exists():
             self._open()
 
@@ -262,9 +264,11 @@ class SqliteCheckpointer:
             )
         from graphflow.checkpoint.open_files import open_file, release_file
 
-        self._file = open_file(self.path, self._durability)
-        self._release = weakref.finalize(self, release_file, self._file)
-        return self._file
+        with self._opening:
+            if self._file is None:
+                self._file = open_file(self.path, self._durability)
+                self._release = weakref.finalize(self, release_file, self._file)
+            return self._file
 
     def _store(self, lease: SqliteLease, sql: Fenced, kind: str, row: Row) -> None:
         """Store a row that stands alone, with a digest of its own."""

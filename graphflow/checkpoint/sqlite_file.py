@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, Final, Literal, TypeVar
 
+from graphflow import failpoints
 from graphflow.checkpoint.sqlite_errors import locked, translated
 from graphflow.checkpoint.sqlite_group import (
     Place,
@@ -23,6 +24,7 @@ from graphflow.checkpoint.sqlite_group import (
     settle_all,
     take_group,
 )
+from graphflow.checkpoint.sqlite_points import connection_kind, telling
 from graphflow.checkpoint.sqlite_schema import prepare
 from graphflow.checkpoint.writers_lock import WritersLock
 from graphflow.errors import DatabaseUnavailableError
@@ -173,7 +175,9 @@ class SqliteFile:
                 return
             try:
                 with writers:
+                    failpoints.come_to("close.before")
                     cursor.connection.close()
+                    failpoints.come_to("close.after")
                     if not self._wal.exists():
                         writers.remove()
             except TimeoutError:
@@ -226,6 +230,7 @@ class SqliteFile:
     def _queue_up(self, place: Place) -> Any:
         """Wait until a work is done: by the thread that commits next, or by this one."""
         self._queue.append(place)
+        failpoints.come_to("group.wait")
         try:
             while not place.is_settled:
                 if self._lock.locked():
@@ -252,6 +257,7 @@ class SqliteFile:
             if len(group) == 1:
                 own.result = self._transact(own.work, own.settle)
             else:
+                failpoints.come_to("group.lead")
                 self._transact(partial(do_all, places=group), partial(settle_all, group))
         except Exception as error:
             if own.is_settled:
@@ -293,7 +299,7 @@ class SqliteFile:
             # A file that was deleted can still be written, and everything in it is lost
             info = os.stat(self._name)  # noqa: PTH116 - on the hot path; a Path costs three times as much
             if info.st_ino == self._inode and info.st_dev == self._device:
-                return self._cursor
+                return self._cursor if failpoints.hit is None else telling(self._cursor)
         except FileNotFoundError:
             pass
         raise DatabaseUnavailableError(
@@ -352,6 +358,7 @@ class SqliteFile:
             timeout=_PATIENCE,
             isolation_level=None,
             check_same_thread=False,
+            factory=connection_kind(),
         )
         try:
             # A hostile file must not run functions from its schema, nor be trusted in its pages

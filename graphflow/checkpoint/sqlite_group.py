@@ -13,6 +13,8 @@ from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
+from graphflow import failpoints
+
 __all__ = ["Place", "Teller", "Verbs", "Work", "do_all", "settle_all", "take_group"]
 
 _T = TypeVar("_T")
@@ -121,6 +123,8 @@ def begin_anew(cursor: sqlite3.Cursor) -> None:
 def settle_all(places: Sequence[Place], error: Exception | None = None) -> None:
     """Settle works that were done in one transaction; see `Place.settle`."""
     for place in places:
+        if failpoints.hit is not None:
+            failpoints.hit("group.told")
         place.settle(error)
 
 

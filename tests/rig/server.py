@@ -1,0 +1,121 @@
+"""A warm process that forks one child per job, so that a kill does not cost the imports.
+
+    python -m tests.rig.server
+
+Reads jobs from its input, a JSON line each, and answers each with a JSON line. It has no threads,
+so that forking it is safe; what a child does, it does in the child alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from graphflow.testing.failpoints import crash_at, seen_points
+from graphflow.testing.llm import FakeLLM
+from tests.rig.ledger import Ledger
+from tests.rig.scenarios import SCENARIOS
+
+
+def main() -> None:
+    """Do jobs until the input ends."""
+    warm_up()
+    gc.freeze()
+    for text in sys.stdin:
+        print(json.dumps(do(json.loads(text))), flush=True)  # noqa: T201 - the client reads it
+
+
+def warm_up() -> None:
+    """Import what the children need, by doing what they do as far as it takes no thread."""
+    import asyncio.runners
+    import concurrent.futures.thread
+
+    from graphflow.llm import chat, client
+
+    _ = asyncio.runners, concurrent.futures.thread, chat, client
+    FakeLLM([]).client().close()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("line", "fork"):
+            job = {
+                "scenario": name,
+                "database": f"{folder}/{name}.db",
+                "ledger": f"{folder}/ledger",
+            }
+            do({**job, "rounds": 1, "here": True})
+
+
+def do(job: dict[str, Any]) -> dict[str, Any]:
+    """Fork a child that does a job; kill it after a time, if that is asked for.
+
+    Args:
+        job: `scenario`, `database`, `ledger`, `rounds`; `crash_at`: a point and a passage;
+            `seconds`: when it is killed.
+
+    Returns:
+        `code` as in subprocess; `seconds` it took; what the child said: `found`, `points`, `error`.
+    """
+    if job.get("here"):
+        SCENARIOS[job["scenario"]](Path(job["database"]), Ledger(Path(job["ledger"])), 1)
+        return {}
+    reader, writer = os.pipe()
+    begin = time.perf_counter()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        be_child(job, writer)
+    os.close(writer)
+    said = listen(reader, child, job.get("seconds"))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code, "seconds": time.perf_counter() - begin, **json.loads(said or "{}")}
+
+
+def listen(reader: int, child: int, seconds: float | None) -> str:
+    """Read what a child says until its end, and kill it when its time is over."""
+    deadline = None if seconds is None else time.perf_counter() + seconds
+    said = b""
+    with open(reader, "rb", buffering=0) as pipe:
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.perf_counter())
+            if not select.select([pipe], [], [], left)[0]:
+                os.kill(child, signal.SIGKILL)
+                deadline = None
+                continue
+            part = pipe.read(65536)
+            if not part:
+                return said.decode() if said.endswith(b"}") else ""
+            said += part
+
+
+def be_child(job: dict[str, Any], writer: int) -> None:
+    """Do a job, say what came of it, and end."""
+    said: dict[str, Any] = {}
+    status = 1
+    try:
+        with ExitStack() as stack:
+            if job.get("crash_at"):
+                stack.enter_context(crash_at(*job["crash_at"]))
+            points = stack.enter_context(seen_points()) if job.get("counts") else {}
+            act = SCENARIOS[job["scenario"]]
+            said["found"] = act(Path(job["database"]), Ledger(Path(job["ledger"])), job["rounds"])
+            said["points"] = dict(points)
+        status = 0
+    except BaseException:  # noqa: BLE001 - the client says what it was
+        said["error"] = traceback.format_exc()
+    finally:
+        os.write(writer, json.dumps(said).encode())
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
