@@ -100,18 +100,19 @@ class Floor(DurablePeer):
             connection.execute(INSERT, ("t", 0, f'{{"limit":{n}}}'))
             yield lambda: (small if kind == "small" else messages)(connection, n)
 
+    def ckpt_long(self, n: int) -> SetUp:
+        return self._stored("msgs", n)
+
+    def reload_msgs(self, n: int) -> SetUp:
+        with closing(connect(self.filled("msgs", n))) as connection:
+            yield lambda: loaded(connection, n)
+
     def resume_msgs(self, n: int) -> SetUp:
         path = self.filled("msgs", n)
 
         def run() -> None:
-            fields: dict[str, Any] = {"messages": []}
             with closing(connect(path)) as connection:
-                for (text,) in connection.execute("select state from steps order by step"):
-                    update = json.loads(text)
-                    fields["messages"] += update.pop("+messages", [])
-                    fields |= update
-            state = Messages.model_validate(fields)
-            expect((state.n, len(state.messages)), (n, n))
+                loaded(connection, n)
 
         yield run
 
@@ -168,6 +169,16 @@ def messages(connection: sqlite3.Connection, n: int) -> None:
         state = state.model_copy(update=update)
         text = json.dumps({"n": state.n, "+messages": [new]})
         connection.execute(INSERT, ("t", state.n, text))
+    expect((state.n, len(state.messages)), (n, n))
+
+
+def loaded(connection: sqlite3.Connection, n: int) -> None:
+    fields: dict[str, Any] = {"messages": []}
+    for (text,) in connection.execute("select state from steps order by step"):
+        update = json.loads(text)
+        fields["messages"] += update.pop("+messages", [])
+        fields |= update
+    state = Messages.model_validate(fields)
     expect((state.n, len(state.messages)), (n, n))
 
 

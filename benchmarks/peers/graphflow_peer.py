@@ -52,6 +52,10 @@ def again(state: Any) -> str:
     return "step" if state.n < state.limit else END
 
 
+def until_full(state: Any) -> str:
+    return "step" if len(state.messages) < state.limit else END
+
+
 def line(nodes: int, node: Callable[..., Any] = bump) -> StateGraph[Small]:
     graph = StateGraph(Small, name="line")
     names = [f"n{i}" for i in range(nodes)]
@@ -86,7 +90,8 @@ def fan(task: Callable[..., Any]) -> Flow[Fan]:
 
 def stored_circle(kind: str, path: Path) -> Flow[Any]:
     state, node = (Small, bump) if kind == "small" else (Messages, add_message)
-    return circle(state, node, again).compile(path, limits=FAR)
+    router = again if kind != "read" else until_full
+    return circle(state, node, router).compile(path, limits=FAR)
 
 
 class Graphflow(DurablePeer):
@@ -167,7 +172,23 @@ class Graphflow(DurablePeer):
             def run() -> None:
                 state = flow.run({"limit": n}, run_id="t").state
                 messages = len(getattr(state, "messages", ()))
-                expect((state.n, messages), (n, n * (kind == "msgs")))
+                expect((state.n, messages), (n, n * (kind != "small")))
+
+            yield run
+
+    def ckpt_long(self, n: int) -> SetUp:
+        return self._stored("msgs", n)
+
+    def ckpt_read(self, n: int) -> SetUp:
+        return self._stored("read", n)
+
+    def reload_msgs(self, n: int) -> SetUp:
+        with stored_circle("msgs", self.filled("msgs", n)) as flow:
+            expect(flow.get("t").status, "done")  # the first look at the file
+
+            def run() -> None:
+                state = flow.get("t").state
+                expect((state.n, len(state.messages)), (n, n))
 
             yield run
 
