@@ -175,6 +175,7 @@ class SqliteFile:
                 return
             try:
                 with writers:
+                    writers.renew()
                     failpoints.come_to("close.before")
                     cursor.connection.close()
                     failpoints.come_to("close.after")
@@ -222,7 +223,7 @@ class SqliteFile:
                     raise
                 self.transactions += 1
                 if not self.transactions % _LOOK_EVERY:
-                    self._shorten_log(cursor)
+                    self._shorten_log(cursor, writers)
                 return result
         except TimeoutError:
             raise locked(self.path, _PATIENCE) from None
@@ -307,11 +308,12 @@ class SqliteFile:
             "Put it back, or compile the graph with it again to begin a new one."
         )
 
-    def _shorten_log(self, cursor: sqlite3.Cursor) -> None:
+    def _shorten_log(self, cursor: sqlite3.Cursor, writers: WritersLock) -> None:
         try:
+            writers.renew()
             if self._wal.stat().st_size >= _LONG_LOG:
                 cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except (OSError, sqlite3.Error):
+        except (OSError, sqlite3.Error, DatabaseUnavailableError):
             # The step is committed, and must not seem to have failed: the log only stays long,
             # and a disk that is full or broken will say so at the next commit.
             return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.disk import FileFacts, facts_of, file_system, is_network
+from graphflow.checkpoint.writers_lock import has_wal_reset_fault
 from graphflow.upkeep import Finding
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Health", "health_of", "wal_reset_words"]
 
-_MENDED: Final = (3, 51, 3)
 _SYNCHRONOUS: Final = {0: "off", 1: "normal", 2: "full", 3: "extra"}
 _PRIVATE: Final = 0o077
 
@@ -83,12 +83,16 @@ def wal_reset_words(version: tuple[int, ...], name: str) -> str:
     Source:
         https://www.sqlite.org/wal.html#walresetbug
     """
-    if version >= _MENDED:
-        return "this library does not have SQLite's WAL-reset fault"
+    serialised = f"graphflow's writers are serialised by {name}-lock"
+    if not has_wal_reset_fault(version):
+        return (
+            "this library does not have SQLite's WAL-reset fault (of 3.7.0 to 3.51.2). "
+            f"{serialised} all the same: another process may use an older library"
+        )
     return (
-        "this library has SQLite's WAL-reset fault (mended in 3.51.3): graphflow's writers are "
-        f"serialised by {name}-lock, so that they cannot meet it. Open the file with other "
-        f'programs read-only: `sqlite3 "file:{name}?mode=ro"`'
+        "this library has SQLite's WAL-reset fault (of 3.7.0 to 3.51.2), unless its distribution "
+        f"has mended it: {serialised}, so that they cannot meet it. Open the file with "
+        f'other programs read-only: `sqlite3 "file:{name}?mode=ro"`'
     )
 
 

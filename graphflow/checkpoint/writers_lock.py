@@ -1,8 +1,11 @@
 """The lock that all graphflow writers of a database share, across processes.
 
-SQLite up to 3.51.2 can damage a database in WAL mode when one connection commits while another
-checkpoints for the second time ("WAL-reset bug"). So whoever commits, checkpoints or closes
-holds this lock. Readers open with `mode=ro` and never need it.
+SQLite from 3.7.0 to 3.51.2 can damage a database in WAL mode when one connection commits while
+another checkpoints for the second time ("WAL-reset bug"). So whoever opens the database to write,
+commits, checkpoints or closes holds this lock. Readers open with `mode=ro` and never need it.
+
+It is taken whatever the version here is: another process on the same file may have another one.
+That costs a microsecond and a half per commit.
 
 Source:
     https://www.sqlite.org/wal.html#walresetbug
@@ -13,11 +16,28 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
-__all__ = ["WritersLock"]
+from graphflow.errors import DatabaseUnavailableError
+
+__all__ = ["WritersLock", "has_wal_reset_fault"]
+
+_FIRST: Final = (3, 7, 0)  # the first with a WAL
+_MENDED: Final = (3, 51, 3)
+
+
+def has_wal_reset_fault(version: tuple[int, ...]) -> bool:
+    """Tell whether a version of SQLite counts as one with the WAL-reset fault.
+
+    Distributions may have mended an older one without changing its number: it counts as faulty.
+
+    Args:
+        version: As `sqlite3.sqlite_version_info` gives it.
+    """
+    return _FIRST <= version < _MENDED
 
 
 class WritersLock:
@@ -28,6 +48,7 @@ class WritersLock:
 
     Raises:
         TimeoutError: It was not to be had in time (from `with`).
+        DatabaseUnavailableError: The file system has no locks, or refuses the file.
     """
 
     def __init__(self, database: Path, seconds: float) -> None:
@@ -37,14 +58,14 @@ class WritersLock:
         self._fd = self._open()
 
     def __enter__(self) -> None:
+        fd = self._fd
         try:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._wait()
+            if not self._try(fd):
+                self._wait(fd)
         except BaseException:
             # Ctrl-C may come when the lock has just been given
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
             raise
 
     def __exit__(
@@ -70,6 +91,22 @@ class WritersLock:
             self.close()
             self._fd = self._open()
 
+    def renew(self) -> None:
+        """While the lock is held: hold that of today's file, if somebody has removed the file.
+
+        Others may have made a new one since, and would not wait for us any more.
+        """
+        while not self._is_there():
+            fd = self._open()
+            try:
+                if not self._try(fd):
+                    self._wait(fd)
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(self._fd)
+            self._fd = fd
+
     def remove(self) -> None:
         """Remove the file: nobody else has the database open, and we hold the lock."""
         self.path.unlink(missing_ok=True)
@@ -81,7 +118,15 @@ class WritersLock:
     def _open(self) -> int:
         # Who may use the database may use the lock
         mode = stat.S_IMODE(self._database.stat().st_mode)
-        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        except OSError as error:
+            raise DatabaseUnavailableError(
+                f"{self._database} cannot be opened to write: {self.path.name} beside it, which "
+                f"graphflow's writers lock, cannot ({error.strerror}). Nothing was stored; let "
+                "whoever writes the database read and write that file too, or remove it when "
+                "nobody has the database open."
+            ) from error
 
     def _is_there(self) -> bool:
         try:
@@ -89,15 +134,24 @@ class WritersLock:
         except FileNotFoundError:
             return False
 
-    def _wait(self) -> None:
+    def _try(self, fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise DatabaseUnavailableError(
+                f"{self._database} cannot be written safely: its file system cannot lock files "
+                f"({error.strerror}). Nothing was stored; put the database on a local disk."
+            ) from error
+        return True
+
+    def _wait(self, fd: int) -> None:
         # Not in the kernel, which would not give up after a time
         pause, deadline = 0.0005, time.monotonic() + self._seconds
         while time.monotonic() < deadline:
             time.sleep(pause)
             pause = min(2 * pause, 0.01)
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            return
+            if self._try(fd):
+                return
         raise TimeoutError(str(self.path))

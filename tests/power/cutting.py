@@ -17,7 +17,8 @@ from graphflow.checkpoint import sqlite_file
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from tests.power.acknowledging import AcknowledgingStore, missing
 from tests.power.disk import MODES, Disk, Mode
-from tests.power.recorded import Log, dump, recorded_sqlite3
+from tests.power.recorded import Log, recorded_sqlite3
+from tests.power.tables import dump, dump_of_nothing
 
 __all__ = ["cut_often", "record"]
 
@@ -69,12 +70,6 @@ def record(
     notes = [entry for entry in log.entries if isinstance(entry, tuple)]
     commits = [what for kind, what in notes if kind == "committed"]
     return Recording(log, durability, ends, [dump_of_nothing(), *commits])
-
-
-def dump_of_nothing() -> str:
-    """Digest a database without tables."""
-    with closing(sqlite3.connect(":memory:")) as conn:
-        return dump(conn.execute)
 
 
 def cut_often(

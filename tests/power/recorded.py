@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import apsw
 
 from tests.power.disk import Disk
+from tests.power.tables import dump
 
-__all__ = ["Log", "dump", "recorded_sqlite3"]
+__all__ = ["Log", "recorded_sqlite3"]
 
 _SYNC_NAMES = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 
@@ -220,14 +220,3 @@ def recorded_sqlite3(name: str, log: Log) -> Any:
         Connection=_Connection,
         sqlite_version_info=sqlite3.sqlite_version_info,
     )
-
-
-def dump(execute: Callable[[str], Iterable[Any]]) -> str:
-    """Digest all rows of all tables."""
-    found = sha256()
-    sql = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
-    for (name,) in list(execute(sql)):
-        columns = ", ".join(f'"{row[1]}"' for row in execute(f"PRAGMA table_info({name})"))
-        rows = list(execute(f"SELECT * FROM {name} ORDER BY {columns}"))
-        found.update(repr((name, [tuple(row) for row in rows])).encode())
-    return found.hexdigest()
