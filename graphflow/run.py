@@ -23,7 +23,7 @@ from graphflow.records import (
     RunStatus,
     StepRecord,
 )
-from graphflow.standing import open_tasks
+from graphflow.standing import open_tasks, under_way
 from graphflow.state.schema import S, StateSchema
 
 if TYPE_CHECKING:
@@ -243,6 +243,18 @@ class Run(Generic[S]):
             Task key -> "done", "fallback", "failed", "asking" or "limit".
         """
         return open_tasks(self._tail or self.records)
+
+    @property
+    def under_way(self) -> dict[str, int]:
+        """Which tasks a running run works on, and a stale one was to when its process died.
+
+        That a body begins is not stored on its own, which would cost a sync: a task that waited
+        for its turn is named too.
+
+        Returns:
+            Task key -> which execution of it, from 1; one that a crash cut off left no record.
+        """
+        return under_way(self._tail or self.records)
 
     @property
     def children(self) -> dict[str, Run[Any]]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
-__all__ = ["is_incomplete", "open_tasks", "task_of"]
+__all__ = ["is_incomplete", "open_tasks", "task_of", "under_way"]
 
 
 def task_of(key: str) -> str:
@@ -27,6 +27,26 @@ def is_incomplete(records: RunRecords, step: int | None, key: str | None) -> boo
     """
     task = task_of(key or "")
     return step == records.header.step + 1 and all(kept.key != task for kept in records.kept)
+
+
+def under_way(records: RunRecords) -> dict[str, int]:
+    """Say which tasks of a running run's open step wait for nobody and are not complete.
+
+    Args:
+        records: Of one run; its tail is enough.
+
+    Returns:
+        Task key -> the number of its next recorded execution: 1 plus those that failed.
+    """
+    if records.header.status not in ("running", "stale") or not records.steps:
+        return {}
+    standing, step = open_tasks(records), records.steps[-1]
+    failed = [a for a in records.attempts if a.step == step.step + 1 and not a.is_over_budget]
+    return {
+        key: 1 + sum(attempt.key == key for attempt in failed)
+        for key in step.ready
+        if standing.get(key, "failed") == "failed"
+    }
 
 
 def open_tasks(records: RunRecords) -> dict[str, str]:

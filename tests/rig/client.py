@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -109,6 +110,15 @@ class Killed:
         assert answer["code"] in {0, -9}, answer
         self._compare(list(read(self.ledger)), before, was_killed=answer["code"] != 0)
         return answer
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether some step is committed, and some body was cut off or not begun."""
+        return any(step > 0 for step in self._rows.steps.values())
+
+    def forget(self) -> None:
+        """Remove the files: memory is not for hundreds of databases."""
+        shutil.rmtree(self.database.parent)
 
     def _compare(self, begun: list[Begun], before: int, *, was_killed: bool) -> None:
         for one in begun[before:]:

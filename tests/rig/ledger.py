@@ -26,13 +26,22 @@ class Begun(NamedTuple):
 
 
 class Ledger:
-    """Where the bodies of a process write."""
+    """Where the bodies of a process write.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        pipe: Gets a blank when the first body begins.
+    """
+
+    def __init__(self, path: Path, pipe: int | None = None) -> None:
+        self._pipe = pipe
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def begin(self, ctx: object, more: str = "") -> None:
         """Say that a body begins."""
+        if self._pipe is not None:
+            os.write(self._pipe, b" ")
+            self._pipe = None
         place = f"{ctx.run_id} {ctx.step} {ctx.key}{more} {ctx.attempt}"  # type: ignore[attr-defined]
         os.write(self._file, f"begin {os.getpid()} {place}\n".encode())
 

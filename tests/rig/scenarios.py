@@ -6,10 +6,13 @@ Each is called again after every kill with the same file, and comes to the same 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +37,7 @@ from graphflow.testing.llm import FakeLLM
 from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
 from tests.rig.ledger import Ledger
 
-__all__ = ["ROUNDS", "SCENARIOS", "Rounds"]
+__all__ = ["OTHERS", "ROUNDS", "SCENARIOS", "Rounds", "five"]
 
 ROUNDS = 3
 OLD = Path(__file__).parent.parent / "data" / "runs_v1.db"
@@ -252,6 +255,30 @@ def fork(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
         return dict(zip(names, found.values(), strict=True))
 
 
+def five(ledger: Ledger, *, dies: bool = True) -> StateGraph[Rounds]:
+    """Five nodes in a row; the first line of the third kills its process."""
+    graph = StateGraph(Rounds, name="five")
+
+    def third(state: Rounds, ctx: Context) -> dict[str, Any]:
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return body(ledger, "third")(state, ctx)
+
+    names = ("first", "second", "third", "fourth", "fifth")
+    for name in names:
+        graph.add_node(name, third if name == "third" else body(ledger, name))
+    for source, target in pairwise((START, *names, END)):
+        graph.add_edge(source, target)
+    return graph
+
+
+def cut_off(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Begin the run of a number, which its third node kills."""
+    with five(ledger).compile(database) as flow:
+        flow.run({"most": 1}, run_id=f"run-{rounds}")
+    return {}
+
+
 def cancel(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
     """Run a run half way, and cancel it."""
     with line(ledger).compile(database, limits=LIMITS) as flow:
@@ -306,6 +333,7 @@ def old_file(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
         store.close()
 
 
+OTHERS: dict[str, Act] = {"cut_off": cut_off}
 SCENARIOS: dict[str, Act] = {
     "line": alone(line),
     "sides": alone(sides),

@@ -24,7 +24,7 @@ from typing import Any
 from graphflow.testing.failpoints import crash_at, seen_points
 from graphflow.testing.llm import FakeLLM
 from tests.rig.ledger import Ledger
-from tests.rig.scenarios import SCENARIOS
+from tests.rig.scenarios import OTHERS, SCENARIOS
 
 
 def main() -> None:
@@ -59,30 +59,32 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: `scenario`, `database`, `ledger`, `rounds`; `crash_at`: a point and a passage;
-            `seconds`: when it is killed.
+            `seconds`: when it is killed, after its beginning, or after that of its first body if
+            `is_within`.
 
     Returns:
-        `code` as in subprocess; `seconds` it took; what the child said: `found`, `points`, `error`.
+        `code` as in subprocess; `seconds` from its first body to its end; what the child said:
+        `found`, `points`, `error`.
     """
     if job.get("here"):
         SCENARIOS[job["scenario"]](Path(job["database"]), Ledger(Path(job["ledger"])), 1)
         return {}
     reader, writer = os.pipe()
-    begin = time.perf_counter()
     child = os.fork()
     if not child:
         os.close(reader)
         be_child(job, writer)
     os.close(writer)
-    said = listen(reader, child, job.get("seconds"))
+    said, seconds = listen(reader, child, job)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "seconds": time.perf_counter() - begin, **json.loads(said or "{}")}
+    return {"code": code, "seconds": seconds, **json.loads(said)}
 
 
-def listen(reader: int, child: int, seconds: float | None) -> str:
+def listen(reader: int, child: int, job: dict[str, Any]) -> tuple[str, float]:
     """Read what a child says until its end, and kill it when its time is over."""
-    deadline = None if seconds is None else time.perf_counter() + seconds
+    begin, seconds = time.perf_counter(), job.get("seconds")
+    deadline = None if seconds is None or job.get("is_within") else begin + seconds
     said = b""
     with open(reader, "rb", buffering=0) as pipe:
         while True:
@@ -93,7 +95,12 @@ def listen(reader: int, child: int, seconds: float | None) -> str:
                 continue
             part = pipe.read(65536)
             if not part:
-                return said.decode() if said.endswith(b"}") else ""
+                words = said.decode() if said.endswith(b"}") else "{}"
+                return words, time.perf_counter() - begin
+            if not said:
+                begin = time.perf_counter()
+                if job.get("is_within"):
+                    deadline = begin + job["seconds"]
             said += part
 
 
@@ -106,8 +113,9 @@ def be_child(job: dict[str, Any], writer: int) -> None:
             if job.get("crash_at"):
                 stack.enter_context(crash_at(*job["crash_at"]))
             points = stack.enter_context(seen_points()) if job.get("counts") else {}
-            act = SCENARIOS[job["scenario"]]
-            said["found"] = act(Path(job["database"]), Ledger(Path(job["ledger"])), job["rounds"])
+            ledger = Ledger(Path(job["ledger"]), writer)
+            act = {**SCENARIOS, **OTHERS}[job["scenario"]]
+            said["found"] = act(Path(job["database"]), ledger, job["rounds"])
             said["points"] = dict(points)
         status = 0
     except BaseException:  # noqa: BLE001 - the client says what it was
