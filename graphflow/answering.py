@@ -76,7 +76,7 @@ def open_questions(
     if header.status in {"done", "cancelled"}:
         return
     path = (*above, header)
-    order = {key: place for place, key in enumerate(records.steps[-1].ready)}
+    order = {key: place for place, key in enumerate(records.last.ready)}
     for question in sorted(records.questions, key=lambda asked: order.get(task_of(asked.key), 0)):
         if question.answer_json is None and is_incomplete(records, question.step, question.key):
             yield Open(path, question)

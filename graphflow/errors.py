@@ -21,7 +21,8 @@ GraphflowError
     RunNotFoundError                no run with this id, or several with this prefix
     RunBusyError                    another process is advancing the run
     LeaseLostError                  another process has taken the run over
-    GraphChangedError               the run cannot go on with this graph
+    GraphChangedError               the run cannot go on with this graph: .verdict
+      MigrationError                  its state does not fit this graph's (a StateError too)
   CheckpointError                 look at the database
     NotADatabaseError               the file is something else
     DatabaseUnavailableError        locked, read-only, full, or gone
@@ -64,6 +65,7 @@ __all__ = [
     "InvalidGraphError",
     "InvalidUpdateError",
     "LeaseLostError",
+    "MigrationError",
     "ModelAnswerError",
     "ModelError",
     "ModelUnavailableError",
@@ -251,7 +253,19 @@ class LeaseLostError(RunError):
 
 
 class GraphChangedError(RunError):
-    """The run was begun with another graph and cannot go on with this one."""
+    """The run was begun with another graph and cannot go on with this one.
+
+    Attributes:
+        verdict: What differs, and what to do; see `Verdict`.
+    """
+
+    def __init__(self, message: str, verdict: Any = None) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class MigrationError(GraphChangedError, StateError):
+    """The stored state does not fit today's state class: it needs a migration, or that failed."""
 
 
 class CheckpointError(GraphflowError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
@@ -15,7 +15,16 @@ from typing import Any, TypeVar
 from graphflow.records import RunRecords, Snapshot, StepRecord
 from graphflow.state.reducers import fold
 
-__all__ = ["Counters", "States", "count", "counters_at", "snapshots_before", "values_at"]
+__all__ = [
+    "Counters",
+    "States",
+    "count",
+    "counters_at",
+    "reducers_of",
+    "snapshots_before",
+    "values_at",
+    "values_now",
+]
 
 T = TypeVar("T")
 
@@ -88,9 +97,14 @@ class States:
 
     def __init__(self, records: RunRecords) -> None:
         self._records, self._lock = records, Lock()
-        self._reducers: dict[str, str | None] = {
-            name: field["reducer"] for name, field in records.spec["state"]["fields"].items()
-        }
+        self._reducers = reducers_of(records.spec)
+        self._uses = [(use.first, reducers_of(use.spec)) for use in records.graphs]
+        self._begins = {use.first for use in records.graphs[1:]}
+        self._restated = [
+            adoption
+            for use in records.graphs
+            if (adoption := use.adoption) is not None and adoption.state_json is not None
+        ]
         self._step: int | None = None
         self._values: dict[str, Any] = {}
 
@@ -111,16 +125,38 @@ class States:
     def go_to(self, step: int) -> dict[str, Any]:
         """Give the values after a step; the next call changes them, lists and dicts included."""
         at, self._step = self._step, None  # an interrupt leaves them half changed
-        if at is None or at != step - 1:
-            chain = snapshots_before(self._records, step)
-            if at is None or not chain[-1].step <= at <= step:
-                at, self._values = chain[-1].step, json.loads(chain[0].state_json)
-                for snapshot in chain[1:]:
-                    self._continue(snapshot)
+        if at is None or at != step - 1 or step in self._begins:
+            at = self._start(at, step)
         for record in _between(self._records, at, step):
             self._apply(record)
         self._step = step
         return self._values
+
+    def handed_on(self, step: int) -> dict[str, Any]:
+        """Give the values after a step, in the words of the graph that goes on after it.
+
+        The next call changes them, lists and dicts included.
+        """
+        for adoption in reversed(self._restated):
+            if adoption.step == step:
+                found: dict[str, Any] = json.loads(adoption.state_json or "{}")
+                return found
+        return self.go_to(step)
+
+    def _start(self, at: int | None, step: int) -> int:
+        """Begin with what is stored last before a step, unless the values at hand are later."""
+        chain = snapshots_before(self._records, step)
+        begun = max((a.step for a in self._restated if a.step < step), default=-1)
+        if begun >= chain[-1].step:
+            if at is None or not begun < at <= step:
+                self._values = self.handed_on(begun)
+                return begun
+        elif at is None or not chain[-1].step <= at <= step:
+            self._values = json.loads(chain[0].state_json)
+            for snapshot in chain[1:]:
+                self._continue(snapshot)
+            return chain[-1].step
+        return at
 
     def _continue(self, snapshot: Snapshot) -> None:
         values = self._values
@@ -130,6 +166,9 @@ class States:
 
     def _apply(self, record: StepRecord) -> None:
         values = self._values
+        if self._begins:
+            at = bisect(self._uses, record.step, key=lambda use: use[0])
+            self._reducers = self._uses[max(at, 1) - 1][1]
         derived = _scan(record.derived_json)[0] if record.derived_json else {}
         for text in record.updates():
             for name, update in _scan(text)[0].items():
@@ -153,11 +192,31 @@ def values_at(records: RunRecords, step: int) -> dict[str, Any]:
     return States(records).go_to(step)
 
 
+def values_now(records: RunRecords) -> dict[str, Any]:
+    """Give the plain JSON values of the state as the run goes on with it.
+
+    Args:
+        records: The run, its tail at least.
+    """
+    return States(records).handed_on(records.steps[-1].step)
+
+
+def reducers_of(spec: Mapping[str, Any]) -> dict[str, str | None]:
+    """Give the names of the reducers that the steps of a graph were folded with, by field."""
+    fields = spec.get("state", {}).get("fields", {})
+    return {name: field["reducer"] for name, field in fields.items()}
+
+
 def counters_at(records: RunRecords, step: int) -> Counters:
-    """Give the counters after a step."""
-    start = snapshots_before(records, step)[-1]
-    counters = Counters.from_json(start.counters_json)
-    for record in _between(records, start.step, step):
+    """Give the counters after a step, in the words of the graph that goes on after it."""
+    snapshot = snapshots_before(records, step)[-1]
+    start, text = snapshot.step, snapshot.counters_json
+    for use in records.graphs:
+        told = use.adoption
+        if told is not None and told.counters_json is not None and start <= told.step <= step:
+            start, text = told.step, told.counters_json
+    counters = Counters.from_json(text)
+    for record in _between(records, start, step):
         count(counters, record)
         counters.writers.update(dict.fromkeys(_written(record), record.step))
     return counters

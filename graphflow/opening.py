@@ -19,7 +19,7 @@ from graphflow.engine.position import Position, restore
 from graphflow.engine.tasks import Task
 from graphflow.errors import InputError, RunExistsError, RunNotFoundError
 from graphflow.forking import Prepared
-from graphflow.history import values_at
+from graphflow.history import values_now
 from graphflow.names import new_run_id
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
@@ -88,7 +88,7 @@ class Opened:
         """Give the last state of a run that is over."""
         if self.over is None:
             return self.position.values
-        return self.plan.schema.read_values(values_at(self.over, self.over.header.step))
+        return self.plan.schema.read_values(values_now(self.over))
 
     def _steps(self) -> Steps:
         return advance(self.plan, self.position, self.bounds, self.forked)

@@ -5,13 +5,16 @@ them and a renderer reads them without knowing the user's classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from graphflow.adopted import Adoption, Frontier, GraphUse
+from graphflow.decided import Arrow, ArrowKind, DecisionRecord, Evidence, Sent
 from graphflow.errors import BudgetSignal
 
 __all__ = [
+    "Adoption",
     "Arrow",
     "ArrowKind",
     "AttemptRecord",
@@ -19,6 +22,8 @@ __all__ = [
     "DecisionRecord",
     "Ending",
     "Evidence",
+    "Frontier",
+    "GraphUse",
     "ItemRecord",
     "MemoRecord",
     "QuestionRecord",
@@ -34,66 +39,6 @@ __all__ = [
 ]
 
 RunStatus = Literal["running", "paused", "failed", "done", "cancelled", "stale"]
-ArrowKind = Literal["edge", "join", "choice", "send", "goto", "fallback"]
-
-
-class Arrow(NamedTuple):
-    """An arrow that ran."""
-
-    source: str
-    target: str
-    kind: ArrowKind
-    """edge: fixed; join: of a list edge; choice: a router's; goto: a node's or gate's own; send: of
-    a Send; fallback: instead of the arrows of a task that failed."""
-
-
-class Sent(NamedTuple):
-    """A Send among the targets that were chosen: a task of its own with a private input."""
-
-    node: str
-    input_json: str
-    """What is laid over the state for this task: one JSON object."""
-
-
-class Evidence(NamedTuple):
-    """One thing a router or gate read before it decided."""
-
-    name: str
-    """A field of the state, or a counter: "tries", "visits"."""
-    step: int
-    """The step that wrote the field last; 0 is the input."""
-    value_json: str | None
-    """The value when its JSON is at most 256 bytes; None: read it back with `state_at(step)`."""
-    counter: bool = False
-
-
-class DecisionRecord(NamedTuple):
-    """One call of a router, or the choice of a gate or of Command(goto=)."""
-
-    source: str
-    """The node that was left."""
-    router: str
-    """The name of the routing function; of a gate, the gate's."""
-    options: tuple[str, ...]
-    """The declared targets."""
-    chosen: tuple[str | Sent, ...]
-    """The targets taken, in the order of the answer; empty when none was."""
-    reason: str
-    """Never empty: the router's words, else the evidence in words."""
-    answer: str | None = None
-    """What was answered when that is not the target's name: a gate's "passed", "failed" or
-    "otherwise"; the key of a mapping of answers to nodes."""
-    confidence: float | None = None
-    evidence: tuple[Evidence, ...] = ()
-    details_json: str | None = None
-    """What the router itself gave as `Decision(evidence=)`."""
-    kind: Literal["router", "gate", "goto"] = "router"
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The nodes that were chosen, each once; a Send counts as its node."""
-        names = [item if isinstance(item, str) else item.node for item in self.chosen]
-        return tuple(dict.fromkeys(names))
 
 
 @dataclass(slots=True)
@@ -343,7 +288,7 @@ class RunRecords:
 
     header: RunHeader
     spec: Mapping[str, Any]
-    """The graph as it was: see `definition.GraphSpec.to_json`."""
+    """The graph that the run is on: see `definition.Definition.spec`."""
     steps: list[StepRecord] = field(default_factory=list)
     kept: list[TaskRecord] = field(default_factory=list)
     """Complete tasks of the open step."""
@@ -356,6 +301,40 @@ class RunRecords:
     children: "list[RunRecords]" = field(default_factory=list)
     """The runs of its subgraphs, by step and task. Of a tail: those of the open step, and nothing
     but their headers."""
+    graphs: list[GraphUse] = field(default_factory=list)
+    """The graphs that wrote its steps, oldest first; empty: that of `spec` wrote all of them."""
+
+    @property
+    def uses(self) -> Sequence[GraphUse]:
+        """The graphs that wrote its steps, oldest first."""
+        if self.graphs:
+            return self.graphs
+        header = self.header
+        return (GraphUse(0, header.graph_digest, header.graph_version, self.spec),)
+
+    def use_after(self, step: int) -> GraphUse:
+        """Give the graph that goes on after a committed step, as far as it has."""
+        fitting = [use for use in self.uses if use.first <= step + (use.adoption is not None)]
+        return fitting[-1] if fitting else self.uses[0]
+
+    def adoptions(self, step: int) -> list[Adoption]:
+        """Give the adoptions after a step, in order."""
+        found = [use.adoption for use in self.graphs if use.adoption is not None]
+        return [adoption for adoption in found if adoption.step == step]
+
+    def checkpoint(self, step: int) -> StepRecord:
+        """Give a committed step, with what runs next in the words of the graph that goes on."""
+        record = self.steps[step - self.steps[0].step]
+        if self.graphs:
+            for adoption in self.adoptions(step):
+                if adoption.frontier is not None:
+                    record = replace(record, **adoption.frontier._asdict())
+        return record
+
+    @property
+    def last(self) -> StepRecord:
+        """The last committed step, with what runs next in the words of the graph that goes on."""
+        return self.checkpoint(self.steps[-1].step)
 
     @property
     def recovered(self) -> bool:

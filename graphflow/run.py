@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
 from graphflow.errors import RunNotFoundError, StateError
-from graphflow.history import States, values_at
+from graphflow.history import States, values_now
 from graphflow.names import named
 from graphflow.records import (
     AttemptRecord,
@@ -138,8 +138,7 @@ class Run(Generic[S]):
     @property
     def values(self) -> dict[str, Any]:
         """The state as plain JSON values; needs no class."""
-        records = self._tail or self.records
-        return values_at(records, records.steps[-1].step)
+        return values_now(self._tail or self.records)
 
     def state_at(self, step: int) -> S:
         """Give the state after a committed step.
@@ -216,7 +215,8 @@ class Run(Generic[S]):
     @property
     def questions(self) -> Sequence[QuestionRecord]:
         """All questions of the run itself, by step and task, answered or not."""
-        ready = {step.step + 1: step.ready for step in self.steps}
+        records = self.records
+        ready = {step.step + 1: records.checkpoint(step.step).ready for step in records.steps}
 
         def place(asked: QuestionRecord) -> tuple[int, int]:
             keys, key = list(ready.get(asked.step, ())), asked.key.partition("[")[0]
@@ -383,4 +383,5 @@ def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
         questions=[question for question in records.questions if question.step <= step + 1],
         memos=[memo for memo in records.memos if memo.step <= step + 1],
         children=[c for c in records.children if (c.header.parent_step or 0) <= step + 1],
+        graphs=[use for use in records.graphs if use.first <= step + 1],
     )

@@ -77,7 +77,7 @@ def open_tasks(records: RunRecords) -> dict[str, str]:
     done = {f"{item.key}[{item.ix}]" for item in records.items if item.step == opened}
     failed = _last_failures(a for a in records.attempts if a.step == opened and a.key not in done)
     found = {}
-    for key in records.steps[-1].ready:
+    for key in records.last.ready:
         standing = kept.get(key)
         standing = standing or _standing(children.get(key), asked.get(key, ()), failed.get(key))
         if standing or spent:

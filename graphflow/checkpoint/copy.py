@@ -8,8 +8,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from graphflow.checkpoint.protocol import Checkpointer, Lease
+from graphflow.clock import now
 from graphflow.definition import canonical
-from graphflow.records import Ending, RunHeader, RunRecords
+from graphflow.records import Adoption, Ending, GraphUse, RunHeader, RunRecords
 
 __all__ = ["copy_run"]
 
@@ -51,18 +52,22 @@ def _copy(
     records: RunRecords, header: RunHeader, target: Checkpointer, under: Lease | None
 ) -> None:
     snapshots = {snapshot.step: snapshot for snapshot in records.snapshots}
+    begun, *later = records.uses
+    header = replace(header, graph_digest=begun.digest, graph_version=begun.version)
     lease = target.begin(
         replace(header, status="running", ended_at=None),
-        canonical(records.spec),
+        canonical(begun.spec),
         records.steps[0],
         snapshots[0],
         None,
         under=under,
     )
     for step in records.steps[1:]:
+        _copy_uses(later, step.step - 1, lease, target)
         _copy_open(records, step.step, lease, target)
         target.commit(lease, step, snapshots.get(step.step), None)
     open_step = records.steps[-1].step + 1
+    _copy_uses(later, open_step - 1, lease, target)
     _copy_open(records, open_step, lease, target)
     for task in records.kept:
         target.keep(lease, open_step, task)
@@ -71,6 +76,14 @@ def _copy(
     for call in records.calls:
         target.call(lease, call)
     target.end(lease, Ending(header.status, header.reason, header.error_type, header.error))
+
+
+def _copy_uses(later: Sequence[GraphUse], step: int, lease: Lease, target: Checkpointer) -> None:
+    """Copy that the run came to another graph after a step, as a fork did that began there."""
+    for use in later:
+        if use.first == step + 1:
+            adoption = use.adoption or Adoption(step, 0, use.digest, use.version, now(), {})
+            target.adopt(lease, adoption, canonical(use.spec), ())
 
 
 def _copy_open(records: RunRecords, step: int, lease: Lease, target: Checkpointer) -> None:

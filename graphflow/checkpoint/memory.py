@@ -18,6 +18,7 @@ from graphflow.checkpoint.refusals import (
     never_asked,
     not_committed,
     not_found,
+    not_the_last,
     of_a_family,
     out_of_order,
     parent_went_on,
@@ -28,6 +29,7 @@ from graphflow.checkpoint.spending import spent_in
 from graphflow.checkpoint.standing import as_seen, copied
 from graphflow.clock import now
 from graphflow.records import (
+    Adoption,
     AttemptRecord,
     CallRecord,
     ItemRecord,
@@ -194,6 +196,16 @@ class MemoryCheckpointer:
         """Store a model call; see `Checkpointer.call`."""
         with self._lock:
             self._held(lease).calls.append(call)
+
+    def adopt(
+        self, lease: Lease, adoption: Adoption, spec_json: str, kept: Sequence[TaskRecord]
+    ) -> None:
+        """Store that a run goes on with another graph; see `Checkpointer.adopt`."""
+        with self._lock:
+            run = self._held(lease)
+            if adoption.step != run.header.step:
+                raise not_the_last(lease.run_id, adoption.step, run.header.step)
+            run.adopt(adoption, spec_json, kept)
 
     def end(self, lease: Lease, ending: Ending) -> None:
         """Set the run's status without a step; see `Checkpointer.end`."""

@@ -1,18 +1,21 @@
 """One run in memory: the records as they were given."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
+from graphflow.change.moved import Loose, moved
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import how_it_ends
 from graphflow.checkpoint.standing import as_seen, copied, in_order
 from graphflow.clock import now
 from graphflow.records import (
+    Adoption,
     AttemptRecord,
     CallRecord,
+    GraphUse,
     ItemRecord,
     MemoRecord,
     QuestionRecord,
@@ -34,7 +37,9 @@ class Mark(NamedTuple):
 
     header: RunHeader
     since: str
+    lists: tuple[list[Any], ...]
     lengths: tuple[int, ...]
+    """Of each of the lists."""
     kept: dict[int, TaskRecord]
     items: dict[tuple[int, str, int], ItemRecord]
     questions: dict[tuple[int, str, str], QuestionRecord]
@@ -61,6 +66,8 @@ class MemoryRun:
     questions: dict[tuple[int, str, str], QuestionRecord] = field(default_factory=dict)
     memos: dict[tuple[int, str, str], MemoRecord] = field(default_factory=dict)
     children: "list[MemoryRun]" = field(default_factory=list)
+    adoptions: list[tuple[Adoption, str]] = field(default_factory=list)
+    """Each with its graph as JSON."""
 
     def close(self, step: StepRecord, snapshot: Snapshot | None, ending: Ending | None) -> None:
         """Add a step, and end the run with it if there is an ending."""
@@ -85,6 +92,24 @@ class MemoryRun:
                 self.snapshots[:] = [s for s in self.snapshots if s is not snapshot]
             raise
 
+    def adopt(self, adoption: Adoption, spec_json: str, kept: Sequence[TaskRecord]) -> None:
+        """Add an adoption, and give what is stored of the open step the names of now."""
+        place = sum(known.step == adoption.step for known, _ in self.adoptions)
+        self.adoptions.append((replace(adoption, place=place), spec_json))
+        opened, nodes = self.header.step + 1, adoption.nodes
+
+        def named(record: Loose) -> Loose:
+            return moved(record, nodes) if record.step == opened else record
+
+        # New lists and dicts: what a mark remembers stays as it was
+        self.attempts = [named(record) for record in self.attempts]
+        self.calls = [named(record) for record in self.calls]
+        items, asked, memos = self.items.values(), self.questions.values(), self.memos.values()
+        self.items = {(i.step, i.key, i.ix): i for i in map(named, items)}
+        self.questions = {(q.step, q.key, q.name): q for q in map(named, asked)}
+        self.memos = {(m.step, m.key, m.name): m for m in map(named, memos)}
+        self.kept = {task.ix: task for task in kept}
+
     def end(self, ending: Ending) -> None:
         """Set the run's status, and let go of it."""
         self.header = _ended(self.header, ending, self.header.step)
@@ -108,21 +133,25 @@ class MemoryRun:
 
     def mark(self) -> Mark:
         """Note how much there is."""
-        lengths = tuple([len(records) for records in self._lists()])
+        lists = self._lists()
+        lengths = tuple([len(records) for records in lists])
         kept, items = dict(self.kept), dict(self.items)
         asked, memos = dict(self.questions), dict(self.memos)
-        return Mark(copied(self.header), self.since, lengths, kept, items, asked, memos)
+        return Mark(copied(self.header), self.since, lists, lengths, kept, items, asked, memos)
 
     def reset(self, mark: Mark) -> None:
         """Undo all that came after a mark."""
         self.header, self.since = mark.header, mark.since
-        for records, length in zip(self._lists(), mark.lengths, strict=True):
+        self.steps, self.attempts, self.calls, self.snapshots, *others = mark.lists
+        self.children, self.adoptions = others
+        for records, length in zip(mark.lists, mark.lengths, strict=True):
             del records[length:]
         self.kept, self.items = mark.kept, mark.items
         self.questions, self.memos = mark.questions, mark.memos
 
     def _lists(self) -> tuple[list[Any], ...]:
-        return self.steps, self.attempts, self.calls, self.snapshots, self.children
+        own = self.steps, self.attempts, self.calls, self.snapshots
+        return *own, self.children, self.adoptions
 
     def records(self, *, tail: bool = False, root: RunHeader | None = None) -> RunRecords:
         """Give all records of the run, or those that it takes to go on.
@@ -147,7 +176,9 @@ class MemoryRun:
         whole = [at for at, part in enumerate(self.snapshots) if part.since is None][-1]
         chain = self.snapshots[whole:]
         open_step, first = header.step + 1, chain[-1].step - self.steps[0].step
-        found = RunRecords(header, _spec(self.spec_json), snapshots=chain)
+        graphs = self.uses(chain[-1].step, _NEVER)
+        found = RunRecords(header, graphs[-1].spec, snapshots=chain)
+        found.graphs = graphs if len(graphs) > 1 else []
         found.steps = [_committed(step) for step in self.steps[first:]]
         found.kept = _sorted(self.kept)
         found.attempts = [a for a in self.attempts if a.step >= open_step]
@@ -160,8 +191,27 @@ class MemoryRun:
             for child in children
             if (child.parent_step or 0) >= open_step
         ]
-        found.children = in_order(found.children, found.steps)
+        found.children = in_order(found.children, found.steps, found.graphs)
         return found
+
+    def uses(self, first: int, below: int) -> list[GraphUse]:
+        """List the graphs that wrote the steps of a range, and the one that began the run."""
+        header = self.header
+        begun = GraphUse(
+            header.fork_step or 0,
+            header.graph_digest,
+            header.graph_version,
+            _spec(self.spec_json),
+        )
+        before = max((known.step for known, _ in self.adoptions if known.step < first), default=-1)
+        adopted = [
+            GraphUse(
+                known.step + 1, known.graph_digest, known.graph_version, _spec(spec_json), known
+            )
+            for known, spec_json in self.adoptions
+            if known.step < below and (known.step >= first or known.step == before)
+        ]
+        return [begun, *adopted]
 
     def _lineage(self) -> "list[tuple[MemoryRun, int | None]]":
         """List the run and those that it forks, oldest first, each with where its steps end."""
@@ -180,7 +230,13 @@ class MemoryRun:
         header: RunHeader,
         root: RunHeader | None,
     ) -> RunRecords:
-        found = RunRecords(header, _spec(self.spec_json), kept=_sorted(self.kept))
+        graphs = [
+            use
+            for run, below in parts
+            for use in run.uses(0, _NEVER if below is None else below - 1)
+        ]
+        found = RunRecords(header, graphs[-1].spec, kept=_sorted(self.kept))
+        found.graphs = graphs if len(graphs) > 1 else []
         for run, below in parts:
             # A fork shares the results of its first step too, and what led to them
             end, shared = (_NEVER, _NEVER) if below is None else (below, below + 1)
@@ -196,7 +252,7 @@ class MemoryRun:
                 for child in run.children
                 if (child.header.parent_step or 0) < shared
             ]
-        found.children = in_order(found.children, found.steps)
+        found.children = in_order(found.children, found.steps, found.graphs)
         return found
 
 

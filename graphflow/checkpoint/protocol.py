@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from graphflow.records import (
+    Adoption,
     AttemptRecord,
     CallRecord,
     Ending,
@@ -173,6 +174,27 @@ class Checkpointer(Protocol):
 
     def call(self, lease: Lease, call: CallRecord) -> None:
         """Store a model call."""
+        ...
+
+    def adopt(
+        self, lease: Lease, adoption: Adoption, spec_json: str, kept: Sequence[TaskRecord]
+    ) -> None:
+        """Store that a run goes on with another graph after its last committed step.
+
+        All that is stored of the open step gets the names of `adoption.nodes`: in keys (`old`,
+        `old#0`, `old[3]`) and as nodes. What is stored of the steps before stays as it is. A fork
+        of the run at a step after this one has the adoption too.
+
+        Args:
+            lease: Of the run.
+            adoption: `step` is the last committed one; `place` and `digest` are the store's.
+            spec_json: The graph that the run goes on with; its digest is
+                `adoption.graph_digest`.
+            kept: The complete tasks of the open step, all of them, as they are from now on.
+
+        Raises:
+            CheckpointError: `adoption.step` is not the last committed step.
+        """
         ...
 
     def end(self, lease: Lease, ending: Ending) -> None:

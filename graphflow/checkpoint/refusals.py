@@ -7,6 +7,7 @@ from graphflow.checkpoint.protocol import Lease
 from graphflow.clock import now
 from graphflow.errors import (
     AnswerError,
+    CheckpointCorruptError,
     CheckpointError,
     LeaseLostError,
     RunBusyError,
@@ -22,11 +23,13 @@ __all__ = [
     "check_family",
     "check_free",
     "check_open",
+    "corrupt",
     "how_it_ends",
     "lost",
     "never_asked",
     "not_committed",
     "not_found",
+    "not_the_last",
     "of_a_family",
     "out_of_order",
     "parent_went_on",
@@ -175,6 +178,20 @@ def check_open(run_id: str, step: int, last: int) -> None:
         raise out_of_order(run_id, step, last)
 
 
+def not_the_last(run_id: str, step: int, last: int) -> CheckpointError:
+    """Refuse that a run goes on with another graph after a step that is not its last one.
+
+    Args:
+        run_id: The run.
+        step: The step.
+        last: Its last committed step.
+    """
+    return CheckpointError(
+        f"run {run_id!r} cannot go on with another graph after step {step}: its last committed "
+        f"step is {last}. Nothing was stored."
+    )
+
+
 def check_family(header: RunHeader, under: Lease | None) -> None:
     """Check that a run is begun or taken under the lease of its parent, if it has one.
 
@@ -257,4 +274,21 @@ def answered_already(run_id: str, question: QuestionRecord) -> AnswerError:
     return AnswerError(
         f"question {question.id!r} of run {run_id!r} has an answer already: {shown}, given "
         f"{question.answered_at} by {question.answered_by}. The first answer stays."
+    )
+
+
+def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:
+    """Say what is damaged.
+
+    Args:
+        run_id: The run.
+        step: The step; -1 when it is no step's.
+        what: What is the matter.
+    """
+    where = f"step {step} of run {run_id!r}" if step >= 0 else f"run {run_id!r}"
+    return CheckpointCorruptError(
+        f"{where} is damaged: {what} since it was written. Other runs can still be read; "
+        "restore this one from a backup.",
+        run_id=run_id,
+        step=step,
     )

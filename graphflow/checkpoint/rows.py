@@ -15,14 +15,18 @@ from graphflow.checkpoint.rows_json import (
     chosen_json,
     evidence_from,
     evidence_json,
+    held_from,
     known_names_json,
     names_from,
+    ready_from,
     ready_json,
 )
 from graphflow.records import (
+    Adoption,
     AttemptRecord,
     CallRecord,
     DecisionRecord,
+    Frontier,
     ItemRecord,
     MemoRecord,
     QuestionRecord,
@@ -34,6 +38,8 @@ __all__ = [
     "COLUMNS",
     "LATER",
     "Row",
+    "adoption_from",
+    "adoption_row",
     "as_written",
     "attempt_from",
     "attempt_row",
@@ -70,6 +76,8 @@ COLUMNS: Final = {
     "questions": "step key name node kind prompt schema_json asked_at details_json deadline "
     "default_json answer_json answered_at answered_by",
     "memos": "step key name value_json stored_at",
+    "adoptions": "step place graph_digest graph_version adopted_at nodes_json state_json "
+    "counters_json fired_json held_json ready_json children_json",
 }
 """The columns that the rows of a table hold, in order, without those that place the row."""
 
@@ -308,6 +316,40 @@ def memo_row(memo: MemoRecord) -> Row:
 def memo_from(row: Row) -> MemoRecord:
     """Make the result of work inside a body of its row."""
     return MemoRecord(*row)
+
+
+def adoption_row(adoption: Adoption) -> Row:
+    """Put an adoption into columns."""
+    left = adoption.frontier
+    return (
+        adoption.step,
+        adoption.place,
+        adoption.graph_digest,
+        adoption.graph_version,
+        adoption.adopted_at,
+        _json(dict(adoption.nodes)),
+        adoption.state_json,
+        adoption.counters_json,
+        left and _json({join: list(of) for join, of in left.fired.items()}),
+        left and _json({join: list(of) for join, of in left.held.items()}),
+        left and ready_json(left.ready, left.sends),
+        _json(dict(adoption.children)),
+    )
+
+
+def adoption_from(row: Row) -> Adoption:
+    """Make an adoption of its row, which may end with its digest."""
+    step, place, graph, version, at, nodes, state, counters, *texts = row[:12]
+    fired, held, ready, children = texts
+    left = None
+    if ready is not None:
+        keys, sends = ready_from(ready)
+        came = {join: tuple(of) for join, of in json.loads(fired).items()}
+        left = Frontier(keys, came, held_from(held), sends)
+    named, moved = json.loads(nodes), json.loads(children)
+    found = Adoption(step, place, graph, version, at, named, state, counters, left, moved)
+    found.digest = row[12] if len(row) > 12 else ""
+    return found
 
 
 def _real(number: float) -> float:

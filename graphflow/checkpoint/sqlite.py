@@ -13,6 +13,7 @@ from graphflow.checkpoint.digest import sealed
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import check_answer, check_open, not_found, the_one
 from graphflow.checkpoint.rows import Row, attempt_row, call_row, item_row, memo_row
+from graphflow.checkpoint.sqlite_adopt import AdoptWrite
 from graphflow.checkpoint.sqlite_check import checked
 from graphflow.checkpoint.sqlite_fence import Fenced, SqliteLease, own_lease, store_row
 from graphflow.checkpoint.sqlite_read import header_of, headers, ids_from, stored_run
@@ -39,6 +40,7 @@ from graphflow.checkpoint.sqlite_write import (
 from graphflow.checkpoint.standing import as_seen
 from graphflow.errors import DatabaseUnavailableError
 from graphflow.records import (
+    Adoption,
     AttemptRecord,
     CallRecord,
     ItemRecord,
@@ -187,6 +189,13 @@ class SqliteCheckpointer:
     def call(self, lease: Lease, call: CallRecord) -> None:
         """Store a model call; see `Checkpointer.call`."""
         self._store(own_lease(lease), STORE_CALL, "call", call_row(call))
+
+    def adopt(
+        self, lease: Lease, adoption: Adoption, spec_json: str, kept: Sequence[TaskRecord]
+    ) -> None:
+        """Store that a run goes on with another graph; see `Checkpointer.adopt`."""
+        write = AdoptWrite(own_lease(lease), adoption, spec_json, kept)
+        (self._file or self._open()).write(write, write)
 
     def end(self, lease: Lease, ending: Ending) -> None:
         """Set the run's status without a step; see `Checkpointer.end`."""

@@ -10,11 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
+from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.rows import (
     Row,
+    adoption_from,
     attempt_from,
     call_from,
     item_from,
@@ -26,9 +28,9 @@ from graphflow.checkpoint.sqlite_read import Part, Stored
 from graphflow.checkpoint.standing import as_seen, in_order
 from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
-from graphflow.records import RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
+from graphflow.records import GraphUse, RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
 
-__all__ = ["check_row", "checked", "corrupt", "unsealed"]
+__all__ = ["check_row", "checked", "unsealed"]
 
 _T = TypeVar("_T")
 
@@ -48,15 +50,16 @@ def _records(stored: Stored, root: RunHeader | None) -> RunRecords:
         raise unsealed(header.run_id)
     if not stored.parts:
         return RunRecords(header, {})
-    spec_json = _check_fixed(stored)
+    _check_fixed(stored)
     steps = _chain(stored.parts)
+    graphs = _graphs(stored)
     own = stored.parts[-1]
     if not own.is_tail:
         _check_counts(stored.parts)
     kept = [row for row in own.tasks if row[0] > header.step]
     return RunRecords(
         header,
-        json.loads(spec_json),
+        graphs[-1].spec,
         steps,
         [_kept(own.run_id, row) for row in kept],
         _loose(stored, "attempt", attempt_from),
@@ -65,8 +68,16 @@ def _records(stored: Stored, root: RunHeader | None) -> RunRecords:
         _loose(stored, "item", item_from),
         _loose(stored, "question", question_from),
         _loose(stored, "memo", memo_from),
-        in_order([_records(child, root or header) for child in stored.children], steps),
+        _children(stored, root or header, steps, graphs),
+        graphs if len(graphs) > 1 else [],
     )
+
+
+def _children(
+    stored: Stored, root: RunHeader, steps: Sequence[StepRecord], graphs: Sequence[GraphUse]
+) -> list[RunRecords]:
+    found = [_records(child, root) for child in stored.children]
+    return in_order(found, steps, graphs) if found else found
 
 
 def check_row(run_id: str, step: int, kind: str, row: Row) -> None:
@@ -79,16 +90,51 @@ def check_row(run_id: str, step: int, kind: str, row: Row) -> None:
         raise corrupt(run_id, step, f"a stored {kind} of it has changed")
 
 
-def _check_fixed(stored: Stored) -> str:
-    """Check what never changes of a run and those that it forks; give its spec."""
-    run_id = stored.header.run_id
+def _check_fixed(stored: Stored) -> None:
+    """Check what never changes of a run and those that it forks."""
     for part in stored.parts:
         if digest("run", part.fixed) != part.digest:
             raise corrupt(part.run_id, -1, "what was stored when it began has changed")
-    graph = stored.graph
+
+
+def _graphs(stored: Stored) -> list[GraphUse]:
+    """List the graphs that wrote the steps of a run, oldest first.
+
+    Raises:
+        CheckpointCorruptError: A graph, or that the run came to it, is not what was written.
+    """
+    found: list[GraphUse] = []
+    for part in stored.parts:
+        _, _, version, name, *_, fork_step, _ = part.fixed
+        spec = _spec(stored, part, name)
+        found.append(GraphUse(fork_step or 0, name, version, spec))
+        found += _adopted(stored, part)
+    return found
+
+
+def _adopted(stored: Stored, part: Part) -> list[GraphUse]:
+    found: list[GraphUse] = []
+    for step_digest, *row in part.adoptions:
+        step, place, *_ = row
+        before = found[-1].adoption if found else None
+        follows = before.place + 1 if before is not None and before.step == step else 0
+        if place != follows or step_digest is None:
+            raise corrupt(part.run_id, step, "how it came to another graph is not all there")
+        adoption = adoption_from(tuple(row))
+        spec = _spec(stored, part, adoption.graph_digest)
+        version, name = adoption.graph_version, adoption.graph_digest
+        found.append(GraphUse(adoption.step + 1, name, version, spec, adoption))
+    last = found[-1].adoption.digest if found and found[-1].adoption is not None else None
+    if part.below is None and part.adopted != last:
+        raise corrupt(part.run_id, -1, "how it came to another graph is not all there")
+    return found
+
+
+def _spec(stored: Stored, part: Part, name: str) -> Any:
+    graph = stored.graphs.get(name)
     if graph is None or digest("graph", graph[:-1]) != graph[-1]:
-        raise corrupt(run_id, -1, "its graph has changed")
-    return str(graph[3])
+        raise corrupt(part.run_id, -1, "its graph has changed")
+    return json.loads(graph[3])
 
 
 def _chain(parts: Sequence[Part]) -> list[StepRecord]:
@@ -112,6 +158,7 @@ def _chain(parts: Sequence[Part]) -> list[StepRecord]:
 def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepRecord]:
     run_id = part.run_id
     tasks, decisions, heads = map(_by_step, (part.tasks, part.decisions, part.heads))
+    links = _links(part)
     for step, (number, own, derived, _, row) in enumerate(part.steps, expected):
         if number != step or previous is None:
             raise corrupt(run_id, step, "it is missing")
@@ -126,7 +173,16 @@ def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepReco
         if is_loose or digest_of(_text(previous, found, heads.get(number))) != own:
             raise corrupt(run_id, number, "its rows have changed, or are not all there")
         yield found
-        previous = own
+        previous = links.get(number, own)
+
+
+def _links(part: Part) -> dict[int, str]:
+    """Give the digests that the steps after an adoption continue from."""
+    for step_digest, *row in part.adoptions:
+        rows = (part.run_id, step_digest, *row[:-1])
+        if step_digest is not None and digest("adoption", rows) != row[-1]:
+            raise corrupt(part.run_id, row[0], "how it came to another graph has changed")
+    return {row[1]: row[-1] for row in part.adoptions}
 
 
 def _check_counts(parts: Sequence[Part]) -> None:
@@ -200,20 +256,3 @@ def _snapshots(parts: Sequence[Part]) -> list[Snapshot]:
 def unsealed(run_id: str) -> CheckpointCorruptError:
     """Say that a run does not stand as it was written."""
     return corrupt(run_id, -1, "how it stands, or what its open step has, has changed")
-
-
-def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:
-    """Say what is damaged.
-
-    Args:
-        run_id: The run.
-        step: The step; -1 when it is no step's.
-        what: What is the matter.
-    """
-    where = f"step {step} of run {run_id!r}" if step >= 0 else f"run {run_id!r}"
-    return CheckpointCorruptError(
-        f"{where} is damaged: {what} since it was written. Other runs can still be read; "
-        "restore this one from a backup.",
-        run_id=run_id,
-        step=step,
-    )

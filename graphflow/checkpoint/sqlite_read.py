@@ -101,8 +101,18 @@ HEADS: Final = (
     "ORDER BY parent_step, run_id"
 )
 """The children of a range of steps, with the digest of the last step of each."""
-_FIXED: Final = f"SELECT id, digest, {FIXED} FROM runs WHERE id = ?"  # noqa: S608 - built from our own names of columns
+_FIXED: Final = f"SELECT adopted, digest, {FIXED} FROM runs WHERE id = ?"  # noqa: S608 - built from our own names of columns
 
+_ADOPTIONS: Final = (
+    "SELECT (SELECT digest FROM steps WHERE run = adoptions.run AND step = adoptions.step), "  # noqa: S608 - built from our own names of columns
+    f"{COLUMNS['adoptions'].replace(' ', ', ')}, digest FROM adoptions "
+    "WHERE run = ?1 AND step >= coalesce((SELECT max(step) FROM adoptions "
+    "WHERE run = ?1 AND step < ?2), ?2) AND step < ?3 ORDER BY step, place"
+)
+"""Those after a range of steps, and the last ones before it: by them the first of these steps
+were written."""
+_GRAPH_AT: Final = FIXED.split(", ").index("graph_digest")
+_ADOPTED_AT: Final = 1 + COLUMNS["adoptions"].split().index("graph_digest")
 _END: Final = 2**62  # after any step
 
 
@@ -131,6 +141,10 @@ class Part:
     first: int = 0
     """Of a tail: the first of the steps, and the digest that it continues from."""
     previous: str | None = None
+    adopted: str | None = None
+    """The digest of the run's last adoption; None: there is none."""
+    adoptions: list[Row] = field(default_factory=list)
+    """Before the columns of each the digest of its step."""
 
 
 @dataclass(slots=True)
@@ -138,8 +152,8 @@ class Stored:
     """The rows of a run as they were read."""
 
     header: RunHeader
-    graph: Row | None = None
-    """The row of `graphs`; None when it is missing."""
+    graphs: dict[str, Row] = field(default_factory=dict)
+    """The rows of `graphs`, by digest."""
     parts: list[Part] = field(default_factory=list)
     """Oldest first; the last one is the run's own. Of a child in a tail there is none."""
     children: list["Stored"] = field(default_factory=list)
@@ -250,19 +264,28 @@ def number_of(cursor: "Cursor", run_id: str) -> int:
 
 def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
     header = stored.header
-    stored.graph = cursor.execute(
-        "SELECT * FROM graphs WHERE digest = ?", (header.graph_digest,)
-    ).fetchone()
     if tail:
         stored.parts = [_tail_of(cursor, number, header.step + 1)]
+        _read_graphs(cursor, stored)
         names = [name for step, name, _ in stored.parts[0].heads if step > header.step]
         stored.children = _children(cursor, names)
         return
     stored.parts = [_whole(cursor, *span) for span in _lineage(cursor, number)]
+    _read_graphs(cursor, stored)
     names = [name for part in stored.parts for _, name, _ in part.heads]
     stored.children = _children(cursor, names)
     for child in stored.children:
         _fill(cursor, child, number_of(cursor, child.header.run_id), tail=False)
+
+
+def _read_graphs(cursor: "Cursor", stored: Stored) -> None:
+    """Read the graphs that the steps were written by."""
+    for part in stored.parts:
+        for name in (part.fixed[_GRAPH_AT], *(row[_ADOPTED_AT] for row in part.adoptions)):
+            if name not in stored.graphs:
+                row = cursor.execute("SELECT * FROM graphs WHERE digest = ?", (name,)).fetchone()
+                if row is not None:
+                    stored.graphs[name] = row
 
 
 def _children(cursor: "Cursor", names: list[str]) -> list[Stored]:
@@ -292,9 +315,11 @@ def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
     own = (number, 0, _END if below is None else below)
     # A fork shares the results of the first step that it commits anew, and what led to them
     shared = (number, 0, _END if below is None else below + 1)
-    run_id, digest, fixed = _fixed(cursor, number)
+    adopted, digest, fixed = _fixed(cursor, number)
+    # What comes after the step before a fork's first is the other run's own
+    last = _END if below is None else below - 1
     return Part(
-        run_id,
+        fixed[0],
         fixed,
         digest,
         below,
@@ -304,16 +329,23 @@ def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
         cursor.execute(_SNAPSHOTS, own).fetchall(),
         {kind: cursor.execute(sql, shared).fetchall() for kind, sql in _LOOSE.items()},
         cursor.execute(HEADS, shared).fetchall(),
+        adopted=adopted,
+        adoptions=_adoptions(cursor, number, adopted, 0, last),
     )
 
 
 def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
     newest = cursor.execute(_NEWEST, (number,)).fetchall()
     first = newest[-1][1] if newest else 0
-    run_id, digest, fixed = _fixed(cursor, number)
+    adopted, digest, fixed = _fixed(cursor, number)
+    adoptions = _adoptions(cursor, number, adopted, first, _END)
+    link = link_before(cursor, number, first) if first else None
+    for row in adoptions:
+        if row[1] == first - 1:
+            link = row[-1]
     own, rest = (number, first, _END), (number, open_step, _END)
     return Part(
-        run_id,
+        fixed[0],
         fixed,
         digest,
         None,
@@ -329,10 +361,21 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
         cursor.execute(HEADS, own).fetchall(),
         is_tail=True,
         first=first,
-        previous=link_before(cursor, number, first) if first else None,
+        previous=link,
+        adopted=adopted,
+        adoptions=adoptions,
     )
 
 
-def _fixed(cursor: "Cursor", number: int) -> tuple[str, str, Row]:
-    _, digest, *fixed = cursor.execute(_FIXED, (number,)).fetchone()
-    return fixed[0], digest, tuple(fixed)
+def _adoptions(
+    cursor: "Cursor", number: int, adopted: str | None, first: int, below: int
+) -> list[Row]:
+    """Read the adoptions after a range of steps; of most runs there are none."""
+    if adopted is None:
+        return []
+    return cursor.execute(_ADOPTIONS, (number, first, below)).fetchall()
+
+
+def _fixed(cursor: "Cursor", number: int) -> tuple[str | None, str, Row]:
+    adopted, digest, *fixed = cursor.execute(_FIXED, (number,)).fetchone()
+    return adopted, digest, tuple(fixed)

@@ -8,6 +8,7 @@ from graphflow.checkpoint.refusals import (
     check_family,
     check_free,
     check_open,
+    corrupt,
     how_it_ends,
     not_committed,
     not_found,
@@ -15,7 +16,7 @@ from graphflow.checkpoint.refusals import (
     run_exists,
 )
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row, as_written, closed_task
-from graphflow.checkpoint.sqlite_check import corrupt, unsealed
+from graphflow.checkpoint.sqlite_check import unsealed
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
 from graphflow.checkpoint.sqlite_read import FIXED, header_of, link_before, number_of
 from graphflow.checkpoint.sqlite_seal import first_seal, is_sealed, seal_run
@@ -43,6 +44,12 @@ _TAKE: Final = (
     "reason = NULL, error_type = NULL, error = NULL, ended_at = NULL, "
     "limits_json = coalesce(?, limits_json), budget_json = coalesce(?, budget_json) "
     "WHERE id = ?"
+)
+# A step continues from how the run came to another graph before it, if it did
+_LAST: Final = (
+    "SELECT step, coalesce((SELECT digest FROM adoptions WHERE run = steps.run "
+    "AND step = steps.step ORDER BY place DESC LIMIT 1), digest) "
+    "FROM steps WHERE run = ? ORDER BY step DESC LIMIT 1"
 )
 _TASK: Final = ", ".join([COLUMNS["tasks"], *LATER["tasks"]]).replace(" ", ", ").replace(",,", ",")
 _KEPT: Final = f"SELECT {_TASK} FROM tasks WHERE run = ? AND step = ?"  # noqa: S608 - our own names of columns
@@ -224,9 +231,7 @@ def stop_run(cursor: "Cursor", run_id: str, ending: Ending) -> bool:
 
 def _filled(cursor: "Cursor", lease: SqliteLease) -> SqliteLease:
     """Tell a lease where its run stands."""
-    last, own = cursor.execute(
-        "SELECT step, digest FROM steps WHERE run = ? ORDER BY step DESC LIMIT 1", (lease.run,)
-    ).fetchone()
+    last, own = cursor.execute(_LAST, (lease.run,)).fetchone()
     place = (lease.run, last + 1)
     kept = [as_written("tasks", row) for row in cursor.execute(_KEPT, place)]
     lease.step, lease.digest = last, own

@@ -8,6 +8,7 @@ from graphflow.checkpoint.sqlite_tables import (
     CHANGES_3,
     CHANGES_4,
     CHANGES_5,
+    CHANGES_6,
     TABLES,
     VIEWS,
     VIEWS_3,
@@ -51,6 +52,11 @@ def _add_seals(db: "Database") -> None:
         db.execute(statement)
 
 
+def _add_adoptions(db: "Database") -> None:
+    for statement in CHANGES_6:
+        db.execute(statement)
+
+
 # A released migration never changes; a change of the tables is one more at the end.
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m001_tables", _create_tables),
@@ -58,6 +64,7 @@ _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m003_families_and_pauses", _add_families_and_pauses),
     ("m004_partial_snapshots", _add_partial_snapshots),
     ("m005_seals", _add_seals),
+    ("m006_adoptions", _add_adoptions),
 )
 
 

@@ -1,8 +1,8 @@
 """Seals: the digest of what changes of a run, and counts of the rows that could go unnoticed.
 
-A run's seal covers how it stands, and while nobody advances it also its last step and how many rows
-its open step has; a step says how many rows of other tables belong to it. So a row that is gone is
-found, although the others still are what was written.
+A run's seal covers how it stands, how it came to its graph, and while nobody advances it also its
+last step and how many rows its open step has; a step says how many rows of other tables belong to
+it. So a row that is gone is found, although the others still are what was written.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ LOOSE: Final = ("attempts", "calls", "items", "questions", "memos")
 """Tables of rows that stand alone."""
 
 _STANDS: Final = (
-    "SELECT owner, taken_at, seal, status, run_id, reason, error_type, error, ended_at, "
+    "SELECT owner, taken_at, seal, adopted, status, run_id, reason, error_type, error, ended_at, "
     "limits_json, budget_json, heard, epoch FROM runs WHERE id = ?"
 )
 _OWNER: Final = 64  # characters into a seal, the digest of its owner begins
@@ -87,12 +87,14 @@ def _parts(
 ) -> tuple[object, str, str]:
     """Give the seal that is stored, and both halves of the one that should be."""
     found = cursor.execute(_STANDS, (number,)).fetchone()
-    owner, taken_at, seal, *stands = found
+    owner, taken_at, seal, adopted, *stands = found
     status, run_id = stands[:2]
     if status != "running":
         stands += last or cursor.execute(_LAST, (number,)).fetchone() or (-1, "")
     if status not in ("running", "done"):  # of one that is done, no step is open
         stands += cursor.execute(_OPEN, (number, stands[-2])).fetchone()
+    if adopted is not None:
+        stands.append(adopted)
     return seal, digest("standing", tuple(stands)), _of_owner(run_id, owner, taken_at)
 
 

@@ -8,7 +8,7 @@ long or few, of calls, questions and snapshots, have rowids.
 
 from typing import Final
 
-__all__ = ["CHANGES_3", "CHANGES_4", "CHANGES_5", "TABLES", "VIEWS", "VIEWS_3"]
+__all__ = ["CHANGES_3", "CHANGES_4", "CHANGES_5", "CHANGES_6", "TABLES", "VIEWS", "VIEWS_3"]
 
 TABLES: Final = (
     """
@@ -242,6 +242,28 @@ CHANGES_4: Final = (
 CHANGES_5: Final = (
     "ALTER TABLE runs ADD COLUMN seal TEXT",
     "ALTER TABLE steps ADD COLUMN rows_json TEXT",
+)
+
+CHANGES_6: Final = (
+    "ALTER TABLE runs ADD COLUMN adopted TEXT",
+    """
+    CREATE TABLE adoptions (
+        run INTEGER NOT NULL REFERENCES runs(id),
+        step INTEGER NOT NULL,
+        place INTEGER NOT NULL,
+        graph_digest TEXT NOT NULL REFERENCES graphs(digest),
+        graph_version INTEGER NOT NULL,
+        adopted_at TEXT NOT NULL,
+        nodes_json TEXT NOT NULL,
+        state_json TEXT,
+        counters_json TEXT,
+        fired_json TEXT,
+        held_json TEXT,
+        ready_json TEXT,
+        children_json TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (run, step, place)
+    )""",
 )
 
 _FAMILY: Final = """(WITH RECURSIVE family(run) AS (SELECT runs.id

@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from graphflow.checkpoint.owner import is_alive
-from graphflow.records import RunHeader, RunRecords, StepRecord
+from graphflow.records import Adoption, GraphUse, RunHeader, RunRecords, StepRecord
 
 __all__ = ["as_seen", "copied", "in_order"]
 
@@ -47,8 +47,18 @@ def as_seen(
     return header if known[header.owner] else replace(header, status="stale")
 
 
-def in_order(children: list[RunRecords], steps: Sequence[StepRecord]) -> list[RunRecords]:
-    """Sort children by step and task."""
+def in_order(
+    children: list[RunRecords], steps: Sequence[StepRecord], graphs: Sequence[GraphUse] = ()
+) -> list[RunRecords]:
+    """Sort children by step and task, each under the key that its task has now.
+
+    Args:
+        children: Of a run.
+        steps: Its steps.
+        graphs: The graphs that wrote them.
+    """
+    adopted = [use.adoption for use in graphs if use.adoption is not None]
+    _name_tasks(children, adopted)
     if len(children) < 2:
         return children
     places: dict[tuple[int, str], int] = {}
@@ -56,9 +66,22 @@ def in_order(children: list[RunRecords], steps: Sequence[StepRecord]) -> list[Ru
         # What runs next stands in the step before: its own step may still be open
         places.update({(step.step + 1, key): ix for ix, key in enumerate(step.ready)})
         places.update({(step.step, task.key): task.ix for task in step.tasks})
+    for adoption in adopted:
+        left = adoption.frontier
+        if left is not None:
+            places.update({(adoption.step + 1, key): ix for ix, key in enumerate(left.ready)})
 
     def place(child: RunRecords) -> tuple[int, int]:
         at = child.header.parent_step or 0, child.header.parent_key or ""
         return at[0], places.get(at, len(places))
 
     return sorted(children, key=place)
+
+
+def _name_tasks(children: list[RunRecords], adopted: Sequence[Adoption]) -> None:
+    """Give the children of an open step the keys that their tasks have had since."""
+    for adoption in adopted:
+        for child in children if adoption.children else ():
+            key = adoption.children.get(child.header.run_id)
+            if key is not None:
+                child.header = replace(child.header, parent_key=key)

@@ -166,7 +166,7 @@ def _add(facts: Mapping[str, Facts], records: RunRecords, names: Container[str])
             facts[name].rounds.append((step.step, tuple(fired[name])))
         for decision in decisions_of(step):
             facts[decision.source].decisions.append((step.step, decision))
-        fired, ran = step.fired, ran | nodes
+        fired, ran = records.checkpoint(step.step).fired, ran | nodes
     ran |= _add_tasks(facts, opened(records), records.kept, tried)
     for task in records.kept:
         facts[task.node].kept += 1

@@ -185,7 +185,7 @@ def _open(told: _Told) -> Iterator[PictureStep]:
     stops = stops_of(told.records, told.shape, told.status)
     kept = _by_node(told.records.kept)
     ready: defaultdict[str, list[str]] = defaultdict(list)
-    for key in last[0].ready if last else ():
+    for key in told.records.last.ready if last else ():
         ready[node_of(key, told.shape.rank)].append(key)
     for node in dict.fromkeys((*ready, *kept, *stops)):
         if node in stops:

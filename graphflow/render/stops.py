@@ -117,7 +117,7 @@ def stops_of(records: RunRecords, shape: Shape, status: RunStatus) -> dict[str, 
         return {}
     step = _Open(records, status, shape.rank)
     tasks: dict[str, list[str]] = {}
-    for key in records.steps[-1].ready:
+    for key in records.last.ready:
         tasks.setdefault(node_of(key, shape.rank), []).append(key)
     found = {name: _stop(step, name, keys) for name, keys in tasks.items()}
     stops = {name: stop for name, stop in found.items() if stop} | _blamed(step)
@@ -125,7 +125,7 @@ def stops_of(records: RunRecords, shape: Shape, status: RunStatus) -> dict[str, 
 
 
 def _held(step: _Open, shape: Shape) -> dict[str, Stop]:
-    last, stops = step.records.steps[-1], {}
+    last, stops = step.records.last, {}
     for join, live in awaited(last, shape.ways, shape.rank).items():
         has = ", ".join(label_of(source) for source, _ in last.held[join])
         waits = ", ".join(map(label_of, live))

@@ -26,6 +26,7 @@ from graphflow.errors import (
     RunNotFoundError,
 )
 from graphflow.records import Ending
+from graphflow.testing.adoptions import AdoptionContract
 from graphflow.testing.families import FamilyContract
 from graphflow.testing.forks import ForkContract
 from graphflow.testing.leases import LeaseContract, begin_run
@@ -50,7 +51,12 @@ MakeCheckpointer = Callable[[], Checkpointer]
 
 
 class CheckpointerContract(
-    LeaseContract, OpenStepContract, FamilyContract, ForkContract, TogetherContract
+    LeaseContract,
+    OpenStepContract,
+    FamilyContract,
+    ForkContract,
+    AdoptionContract,
+    TogetherContract,
 ):
     """The promises of `Checkpointer`; a subclass gives the fixture `make_checkpointer`.
 

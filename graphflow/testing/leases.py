@@ -12,6 +12,7 @@ from graphflow.checkpoint.protocol import Checkpointer, Lease
 from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError, RunNotFoundError
 from graphflow.records import Ending, StepRecord
 from graphflow.testing.records import (
+    NEW_SPEC_JSON,
     SPEC_JSON,
     a_call,
     a_failure,
@@ -21,6 +22,7 @@ from graphflow.testing.records import (
     a_snapshot,
     a_step,
     a_task,
+    an_adoption,
     an_item,
 )
 
@@ -28,7 +30,7 @@ __all__ = ["VERBS", "LeaseContract", "begin_run", "do_verb"]
 
 VERBS: Final = (
     *("commit", "commit_and_end", "keep", "keep_item", "ask", "answer", "memo", "fail", "call"),
-    "end",
+    *("adopt", "end"),
 )
 """The verbs that write under a lease; see `do_verb`."""
 
@@ -191,6 +193,7 @@ def do_verb(store: Checkpointer, lease: Lease, verb: str, step: int) -> None:
         "memo": lambda: store.memo(lease, a_memo(step)),
         "fail": lambda: store.fail(lease, a_failure(step)),
         "call": lambda: store.call(lease, a_call(step)),
+        "adopt": lambda: store.adopt(lease, an_adoption(step - 1), NEW_SPEC_JSON, ()),
         "end": lambda: store.end(lease, Ending("failed", "task")),
     }
     verbs[verb]()

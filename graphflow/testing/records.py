@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from graphflow.checkpoint.owner import this_process
 from graphflow.records import (
+    Adoption,
     Arrow,
     AttemptRecord,
     CallRecord,
     DecisionRecord,
     Evidence,
+    Frontier,
     ItemRecord,
     MemoRecord,
     QuestionRecord,
@@ -22,6 +24,7 @@ from graphflow.records import (
 )
 
 __all__ = [
+    "NEW_SPEC_JSON",
     "SPEC_JSON",
     "TIME",
     "a_call",
@@ -36,12 +39,14 @@ __all__ = [
     "a_snapshot",
     "a_step",
     "a_task",
+    "an_adoption",
     "an_item",
     "facts",
 ]
 
 TIME: Final = "2026-11-22T14:11:00.123456+00:00"
 SPEC_JSON: Final = '{"name":"triage"}'
+NEW_SPEC_JSON: Final = '{"name":"triage","version":2}'
 
 
 def a_header(run_id: str = "run-1", **more: Any) -> RunHeader:
@@ -207,6 +212,26 @@ def a_memo(step: int, **more: Any) -> MemoRecord:
         "stored_at": TIME,
     }
     return MemoRecord(step, **(known | more))
+
+
+def an_adoption(step: int, **more: Any) -> Adoption:
+    """Make a run go on with another graph: its node `work` is `labour` there."""
+    known: dict[str, Any] = {
+        "place": 0,
+        "graph_digest": "8" * 64,
+        "graph_version": 2,
+        "adopted_at": TIME,
+        "nodes": {"work": "labour"},
+        "state_json": '{"text":"é","notes":[]}',
+        "counters_json": f'{{"since":{step}}}',
+        "frontier": Frontier(
+            ("labour", "labour#0"),
+            {"merge": ("a", "b")},
+            {"later": (("labour", step), ("b", step))},
+            {"labour#0": Sent("labour", '{"text": "0"}')},
+        ),
+    }
+    return Adoption(step, **(known | more))
 
 
 def facts(value: object) -> object:

@@ -12,6 +12,7 @@ from graphflow.errors import CheckpointCorruptError
 from graphflow.records import Ending
 from graphflow.testing.families import begin_child
 from graphflow.testing.records import (
+    NEW_SPEC_JSON,
     SPEC_JSON,
     a_call,
     a_failure,
@@ -23,6 +24,7 @@ from graphflow.testing.records import (
     a_snapshot,
     a_step,
     a_task,
+    an_adoption,
     an_item,
 )
 
@@ -33,10 +35,12 @@ KEYS = {
     "items": ("run", "step", "key", "ix"),
     "questions": ("run", "step", "key", "name"),
     "memos": ("run", "step", "key", "name"),
+    "adoptions": ("run", "step", "place"),
+    "graphs": ("digest",),
 }
 """What tells the rows of a table apart, where it is not run, step and ix."""
 LOOSE = ("attempts", "calls", "items", "questions", "memos")
-TABLES = ("graphs", "runs", "steps", "tasks", "decisions", "snapshots", *LOOSE)
+TABLES = ("graphs", "runs", "steps", "tasks", "decisions", "snapshots", "adoptions", *LOOSE)
 
 
 def store_loose(store, lease, step):
@@ -66,6 +70,9 @@ def content(tmp_path_factory):
                 done.heard = True
                 done.tasks = (a_task(0, fell_back="template"), a_task(1, items=2))
             store.commit(lease, done, snapshot, None)
+            if step != 2:
+                store.adopt(lease, an_adoption(step, nodes={"a": "b"}), NEW_SPEC_JSON, ())
+        store.adopt(lease, an_adoption(3, graph_digest="7" * 64, frontier=None), SPEC_JSON, ())
         store.keep(lease, 4, a_task(0, goto=a_goto(), items=3))
         store_loose(store, lease, 4)
     store.close()
@@ -121,7 +128,7 @@ def test_a_changed_value_is_found(full, table, column):
         same = " AND ".join(f"{name} = ?" for name in keys) or "1"
         at = [row[names.index(name)] for name in keys]
         # A row that is moved must not meet another one
-        new = 77 if column in ("run", "step", "ix") else changed(old)
+        new = 77 if column in ("run", "step", "ix", "place") else changed(old)
         change(full, f"UPDATE {table} SET {column} = ? WHERE {same}", new, *at)
         run_id = "run-1x" if column == "run_id" else "run-1"
         with pytest.raises(CheckpointCorruptError, match=run_id) as caught:
@@ -144,6 +151,14 @@ def test_a_changed_value_is_found(full, table, column):
         ("UPDATE steps SET digest = (SELECT digest FROM steps WHERE run = 2 AND step = 1) "
          "WHERE run = 1 AND step = 1", 1),
         ("DELETE FROM graphs", -1),
+        ("DELETE FROM adoptions WHERE run = 1 AND step = 1", 2),
+        ("DELETE FROM adoptions WHERE run = 1 AND place = 1", -1),
+        ("DELETE FROM adoptions WHERE run = 1 AND step = 3 AND place = 0", 3),
+        ("DELETE FROM adoptions WHERE run = 1 AND step = 3", -1),
+        ("UPDATE runs SET adopted = NULL WHERE id = 1", -1),
+        ("INSERT INTO adoptions SELECT 1, 2, place, graph_digest, graph_version, adopted_at, "
+         "nodes_json, state_json, counters_json, fired_json, held_json, ready_json, children_json, "
+         "digest FROM adoptions WHERE run = 2 AND step = 1", 2),
         ("DELETE FROM snapshots WHERE run = 1 AND step = 1", 1),
         ("DELETE FROM snapshots WHERE run = 1 AND step = 2", 2),
         ("DELETE FROM calls WHERE run = 1 AND step = 2", 2),

@@ -390,6 +390,7 @@ def test_the_schema_is_read_without_graphflow(shown, db):
         "m003_families_and_pauses",
         "m004_partial_snapshots",
         "m005_seals",
+        "m006_adoptions",
     ]
     plain = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     assert plain.execute("SELECT count(*) FROM path").fetchone() == (3,)

@@ -1,0 +1,106 @@
+"""What a graph says of its past: renamed nodes and fields, and migrations of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from graphflow.errors import DefinitionError
+
+__all__ = ["Changes", "Migrate", "Migration", "today"]
+
+Migrate: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Takes the plain JSON values of an old state, by field; returns those of the new one."""
+
+
+class Migration(NamedTuple):
+    """A step from one version of a graph's state to a later one."""
+
+    before: int
+    after: int
+    fn: Migrate
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"migration {self.before} -> {self.after}"
+
+
+@dataclass(slots=True)
+class Changes:
+    """All that was said of a graph's past."""
+
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Former name -> later name."""
+    fields: dict[str, str] = field(default_factory=dict)
+    migrations: dict[int, Migration] = field(default_factory=dict)
+    """By the version that each begins with."""
+
+    def copy(self) -> Changes:
+        """Copy it, so that a compiled flow does not change with its graph."""
+        return Changes(dict(self.nodes), dict(self.fields), dict(self.migrations))
+
+    def rename(self, kind: str, old: str, new: str) -> None:
+        """Note that a node or a field has another name now.
+
+        Args:
+            kind: "node" or "field".
+            old: Its former name.
+            new: Its name from then on; that may have been changed again.
+
+        Raises:
+            DefinitionError: The names lead back to the former one.
+        """
+        renames = self.nodes if kind == "node" else self.fields
+        later, steps = new, 0
+        while later in renames and steps <= len(renames):
+            later, steps = renames[later], steps + 1
+            if later == old:
+                break
+        if old in {new, later}:
+            raise DefinitionError(
+                f"{kind} {old!r} cannot be renamed to {new!r}: that leads back to {old!r}. Names"
+                " that change places need a third one, and a version of the graph in between."
+            )
+        renames[old] = new
+
+    def way(self, before: int, after: int) -> list[Migration] | int:
+        """Find the migrations from one version to another.
+
+        Returns:
+            Those to call, in order; or the version from which none leads on.
+        """
+        found: list[Migration] = []
+        while before < after:
+            step = self.migrations.get(before)
+            if step is None or step.after > after:
+                return before
+            found.append(step)
+            before = step.after
+        return found
+
+
+def today(
+    name: str, renames: Mapping[str, str], stored: Collection[str], known: Collection[str]
+) -> str | None:
+    """Find what has a stored name today.
+
+    A rename counts for a stored graph that does not know the new name yet, or when the old name is
+    gone: so a name can be given to something else later.
+
+    Args:
+        name: As it is stored.
+        renames: Former name -> later name.
+        stored: All names of the stored graph.
+        known: All names of today's graph.
+
+    Returns:
+        Its name today; None when it is gone.
+    """
+    later = renames.get(name)
+    while later is not None and later not in known:
+        later = renames.get(later)
+    if later is not None and (name not in known or later not in stored):
+        return later
+    return name if name in known else None
