@@ -9,7 +9,9 @@ their own. What a run that is being advanced has added to its open step is not c
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from math import isfinite
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
@@ -165,11 +167,12 @@ def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepReco
         its = tasks.get(number, ())
         found = StoredStep.of(
             (number, own, derived, row),
-            [(update, _joined(*pieces)) for _, update, *pieces in its],
-            [_joined(*pieces) for pieces in decisions.get(number, ())],
+            [update for _, _, update, _, _, _ in its if update is not None],
+            [_joined(before, real, after) for _, _, _, before, real, after in its],
+            [_joined(before, real, after) for _, before, real, after in decisions.get(number, ())],
         )
         # The digest of a kept task is cleared when its step is committed
-        is_loose = any(task[0] is not None for task in its)
+        is_loose = [kept for _, kept, _, _, _, _ in its if kept is not None]
         if is_loose or digest_of(_text(previous, found, heads.get(number))) != own:
             raise corrupt(run_id, number, "its rows have changed, or are not all there")
         yield found
@@ -194,7 +197,7 @@ def _check_counts(parts: Sequence[Part]) -> None:
         found.update(("snapshots", row[1]) for row in part.snapshots)
     for part in parts:
         for step, _, _, counts, _ in part.steps:
-            for table, count in json.loads(counts or "{}").items():
+            for table, count in json.loads(counts).items() if counts is not None else ():
                 if found[table, step] < count:
                     raise corrupt(part.run_id, step, f"its {table} are not all there")
 
@@ -202,7 +205,7 @@ def _check_counts(parts: Sequence[Part]) -> None:
 def _text(previous: str, step: StoredStep, heads: Sequence[Row] | None) -> str:
     """Write what the digest of a step covers."""
     tasks, decisions = ",".join(step.task_rows), ",".join(step.decision_rows)
-    ends = "" if heads is None else f",{compact(heads)}"
+    ends = "" if heads is None else f",{compact([head[1:] for head in heads])}"
     return f'["step",["{previous}",{step.row},[{tasks}],[{decisions}]{ends}]]'
 
 
@@ -216,10 +219,8 @@ def _joined(before: str, real: float | None, after: str) -> str:
 
 
 def _by_step(rows: list[Row]) -> dict[int, list[Row]]:
-    found: dict[int, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row[0], []).append(row[1:])
-    return found
+    """Group rows, which are in the order of their steps."""
+    return {step: list(of) for step, of in groupby(rows, itemgetter(0))}
 
 
 def _kept(run_id: str, row: Row) -> TaskRecord:

@@ -36,20 +36,19 @@ class StoredStep(StepRecord):
 
     @classmethod
     def of(
-        cls, own: Row, tasks: Sequence[tuple[str | None, str]], decisions: Sequence[str]
+        cls, own: Row, updates: Sequence[str], tasks: Sequence[str], decisions: Sequence[str]
     ) -> Self:
         """Make a step of its rows.
 
         Args:
             own: Its number, its digest, the JSON of its derived fields and that of its own row.
-            tasks: Of each the JSON of its update, and that of its row.
+            updates: What its tasks returned, as JSON.
+            tasks: Of each the JSON of its row.
             decisions: Of each the JSON of its row.
         """
         step = cls.__new__(cls)
         step.step, step.digest, step.derived_json, step.row = own
-        step.task_rows = [row for _, row in tasks]
-        step.update_texts = [update for update, _ in tasks if update is not None]
-        step.decision_rows = decisions
+        step.update_texts, step.task_rows, step.decision_rows = updates, tasks, decisions
         return step
 
     def updates(self) -> Sequence[str]:
