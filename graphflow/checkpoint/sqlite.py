@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import sealed
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import check_answer, check_open, not_found, the_one
@@ -25,6 +26,7 @@ from graphflow.checkpoint.sqlite_runs import (
     take_run,
 )
 from graphflow.checkpoint.sqlite_spent import spent_by
+from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import (
     STORE_ATTEMPT,
     STORE_CALL,
@@ -93,6 +95,7 @@ class SqliteCheckpointer:
             raise ValueError(f"durability={durability!r}: must be 'full' or 'normal'")
         self.path = _checked_path(path, create)
         self._durability = durability
+        self._columns = Columns()
         self._file: SqliteFile | None = None
         self._release: weakref.finalize[..., SqliteCheckpointer] | None = None
         self._is_closed = False
@@ -120,7 +123,8 @@ class SqliteCheckpointer:
             # Apart from what is written: the steps of a run that are there do not change
             origin = file.read(lambda cursor: origin_of(cursor, header))
         parent = None if under is None else own_lease(under)
-        write = BeginWrite(header, spec_json, (step, snapshot, ending), parent, origin)
+        first = (step, snapshot, ending)
+        write = BeginWrite(header, spec_json, first, parent, origin, columns=self._columns)
         return file.write(write, write)
 
     def take(
@@ -142,7 +146,8 @@ class SqliteCheckpointer:
                 raise not_found(run_id, str(self.path))
             if parent is not None:
                 return take_child(cursor, header, parent, given)
-            return take_run(cursor, header, owner, given, self._release_by_hand(run_id))
+            release = self._release_by_hand(run_id)
+            return take_run(cursor, header, owner, given, release, columns=self._columns)
 
         return (self._file or self._open()).write(work)
 
@@ -167,8 +172,8 @@ class SqliteCheckpointer:
     def ask(self, lease: Lease, question: QuestionRecord) -> None:
         """Store a question; see `Checkpointer.ask`."""
         own = own_lease(lease)
-        row = question_to_store(own, question)
-        (self._file or self._open()).write(lambda cursor: ask_question(cursor, own, row))
+        row, found = question_to_store(own, question)
+        (self._file or self._open()).write(lambda cursor: ask_question(cursor, own, row, found))
 
     def answer(self, lease: Lease, question: QuestionRecord) -> None:
         """Store the answer of a question; see `Checkpointer.answer`."""
@@ -218,7 +223,7 @@ class SqliteCheckpointer:
         stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail))
         if stored is None:
             raise not_found(run_id, str(self.path))
-        return checked(stored)
+        return checked(stored, self._columns)
 
     def spent(self, run_id: str) -> Spent:
         """Add up what a run and its children used; see `Checkpointer.spent`."""
@@ -238,8 +243,12 @@ class SqliteCheckpointer:
 
         def work(cursor: "Cursor") -> list[RunHeader]:
             alive: dict[str, bool] = {}
-            seen = (as_seen(header, alive=alive) for header in headers(cursor, stored, graph))
-            return list(islice((h for h in seen if status in (None, h.status)), limit))
+            seen = (
+                (as_seen(header, alive=alive), values)
+                for header, values in headers(cursor, stored, graph)
+            )
+            chosen = islice(((h, v) for h, v in seen if status in (None, h.status)), limit)
+            return [self._columns.given_header(header, values) for header, values in chosen]
 
         return file.read(work)
 
@@ -282,9 +291,16 @@ class SqliteCheckpointer:
     def _store(self, lease: SqliteLease, sql: Fenced, kind: str, row: Row) -> None:
         """Store a row that stands alone, with a digest of its own."""
         lease.has_rows = True
+        found: dict[str, str] = {}
+        row = self._columns.stored(f"{kind}s", row, found)
         sealed_row, check = sealed(kind, (lease.run_id, *row))
         stored = (*sealed_row[1:], check)
-        (self._file or self._open()).write(lambda cursor: store_row(cursor, lease, sql, stored))
+
+        def work(cursor: "Cursor") -> None:
+            store_row(cursor, lease, sql, stored)
+            store_values(cursor, lease.run, found)
+
+        (self._file or self._open()).write(work)
 
     def _release_by_hand(self, run_id: str) -> str:
         quoted = run_id.replace("'", "''")

@@ -25,6 +25,7 @@ from graphflow.checkpoint.rows import (
 from graphflow.checkpoint.sqlite_check import check_row
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
 from graphflow.checkpoint.sqlite_seal import seal_run
+from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import TaskWrite
 from graphflow.records import Adoption, TaskRecord
 
@@ -59,7 +60,8 @@ _PLACE: Final = {
 class AdoptWrite:
     """An adoption, ready to be written: called in a transaction."""
 
-    __slots__ = ("_adoption", "_before", "_digest", "_kept", "_lease", "_spec_json")
+    __slots__ = ("_adoption", "_before", "_digest", "_kept", "_lease", "_spec_json",
+                 "_values")  # fmt: skip
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class AdoptWrite:
         if adoption.step != lease.step:
             raise not_the_last(lease.run_id, adoption.step, lease.step)
         self._lease, self._adoption, self._spec_json = lease, adoption, spec_json
+        self._values: dict[str, str] = {}
         self._kept = [TaskWrite(lease, lease.step + 1, task) for task in kept]
         self._before = lease.digest
         self._digest = ""
@@ -89,6 +92,8 @@ class AdoptWrite:
         (place,) = cursor.execute(_KNOWN, at).fetchone()
         (step,) = cursor.execute(_STEP, at).fetchone()
         row = adoption_row(replace(self._adoption, place=place))
+        row = lease.columns.stored("adoptions", row, self._values)
+        store_values(cursor, lease.run, self._values)
         stored, self._digest = sealed("adoption", (lease.run_id, step, *row))
         cursor.execute(_ADOPT, (lease.run, *stored[2:], self._digest))
         cursor.execute("UPDATE runs SET adopted = ? WHERE id = ?", (self._digest, lease.run))

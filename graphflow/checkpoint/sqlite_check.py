@@ -3,7 +3,8 @@
 A run's digest covers what never changes of it, and its seal what does (see `sqlite_seal`); that of
 each step continues from the one before, and covers the step's rows, how many rows of other tables
 belong to it, and the last digests of its children; a snapshot, a kept task and every other row have
-their own. What a run that is being advanced has added to its open step is not counted.
+their own. A long value is held to the digest by which columns refer to it. What a run that is being
+advanced has added to its open step is not counted.
 """
 
 import json
@@ -14,6 +15,7 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.rows import (
@@ -26,8 +28,8 @@ from graphflow.checkpoint.rows import (
     question_from,
     task_from,
 )
-from graphflow.checkpoint.sqlite_read import Part, Stored
 from graphflow.checkpoint.standing import as_seen, in_order
+from graphflow.checkpoint.stored_rows import Part, Stored
 from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import GraphUse, RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
@@ -37,24 +39,31 @@ __all__ = ["check_row", "checked", "unsealed"]
 _T = TypeVar("_T")
 
 
-def checked(stored: Stored) -> RunRecords:
+def checked(stored: Stored, columns: Columns) -> RunRecords:
     """Make records of rows.
+
+    Args:
+        stored: The rows.
+        columns: How the database stores values.
 
     Raises:
         CheckpointCorruptError: A row is not what was written, or one is missing.
     """
-    return _records(stored, stored.root and as_seen(stored.root))
+    return _records(stored, stored.root and as_seen(stored.root), columns)
 
 
-def _records(stored: Stored, root: RunHeader | None) -> RunRecords:
+def _records(stored: Stored, root: RunHeader | None, columns: Columns) -> RunRecords:
     header = as_seen(stored.header, root)
     if not stored.is_sealed:
         raise unsealed(header.run_id)
     if not stored.parts:
-        return RunRecords(header, {})
+        return RunRecords(columns.given_header(header, columns.sound(stored.values)), {})
     _check_fixed(stored)
-    steps = _chain(stored.parts)
-    graphs = _graphs(stored)
+    header = columns.given_header(header, columns.sound(stored.values))
+    for part in stored.parts:
+        part.values = columns.sound(part.values)
+    steps = _chain(stored.parts, columns)
+    graphs = _graphs(stored, columns)
     own = stored.parts[-1]
     if not own.is_tail:
         _check_counts(stored.parts)
@@ -63,23 +72,26 @@ def _records(stored: Stored, root: RunHeader | None) -> RunRecords:
         header,
         graphs[-1].spec,
         steps,
-        [_kept(own.run_id, row) for row in kept],
-        _loose(stored, "attempt", attempt_from),
-        _loose(stored, "call", call_from),
-        _snapshots(stored.parts),
-        _loose(stored, "item", item_from),
-        _loose(stored, "question", question_from),
-        _loose(stored, "memo", memo_from),
-        _children(stored, root or header, steps, graphs),
+        [_kept(own, row, columns) for row in kept],
+        _loose(stored, columns, "attempt", attempt_from),
+        _loose(stored, columns, "call", call_from),
+        _snapshots(stored.parts, columns),
+        _loose(stored, columns, "item", item_from),
+        _loose(stored, columns, "question", question_from),
+        _loose(stored, columns, "memo", memo_from),
+        _children(stored, root or header, (steps, graphs), columns),
         graphs if len(graphs) > 1 else [],
     )
 
 
 def _children(
-    stored: Stored, root: RunHeader, steps: Sequence[StepRecord], graphs: Sequence[GraphUse]
+    stored: Stored,
+    root: RunHeader,
+    own: tuple[Sequence[StepRecord], Sequence[GraphUse]],
+    columns: Columns,
 ) -> list[RunRecords]:
-    found = [_records(child, root) for child in stored.children]
-    return in_order(found, steps, graphs) if found else found
+    found = [_records(child, root, columns) for child in stored.children]
+    return in_order(found, *own) if found else found
 
 
 def check_row(run_id: str, step: int, kind: str, row: Row) -> None:
@@ -99,7 +111,7 @@ def _check_fixed(stored: Stored) -> None:
             raise corrupt(part.run_id, -1, "what was stored when it began has changed")
 
 
-def _graphs(stored: Stored) -> list[GraphUse]:
+def _graphs(stored: Stored, columns: Columns) -> list[GraphUse]:
     """List the graphs that wrote the steps of a run, oldest first.
 
     Raises:
@@ -110,11 +122,11 @@ def _graphs(stored: Stored) -> list[GraphUse]:
         _, _, version, name, *_, fork_step, _ = part.fixed
         spec = _spec(stored, part, name)
         found.append(GraphUse(fork_step or 0, name, version, spec))
-        found += _adopted(stored, part)
+        found += _adopted(stored, part, columns)
     return found
 
 
-def _adopted(stored: Stored, part: Part) -> list[GraphUse]:
+def _adopted(stored: Stored, part: Part, columns: Columns) -> list[GraphUse]:
     found: list[GraphUse] = []
     for step_digest, *row in part.adoptions:
         step, place, *_ = row
@@ -122,7 +134,8 @@ def _adopted(stored: Stored, part: Part) -> list[GraphUse]:
         follows = before.place + 1 if before is not None and before.step == step else 0
         if place != follows or step_digest is None:
             raise corrupt(part.run_id, step, "how it came to another graph is not all there")
-        adoption = adoption_from(tuple(row))
+        given = columns.given("adoptions", part.run_id, step, tuple(row), part.values)
+        adoption = adoption_from(given)
         spec = _spec(stored, part, adoption.graph_digest)
         version, name = adoption.graph_version, adoption.graph_digest
         found.append(GraphUse(adoption.step + 1, name, version, spec, adoption))
@@ -139,7 +152,7 @@ def _spec(stored: Stored, part: Part, name: str) -> Any:
     return json.loads(graph[3])
 
 
-def _chain(parts: Sequence[Part]) -> list[StepRecord]:
+def _chain(parts: Sequence[Part], columns: Columns) -> list[StepRecord]:
     steps: list[StepRecord] = []
     for part in parts:
         expected = steps[-1].step + 1 if steps else part.first
@@ -148,7 +161,7 @@ def _chain(parts: Sequence[Part]) -> list[StepRecord]:
             previous = part.digest
         elif steps:
             previous = steps[-1].digest
-        steps += _steps(part, expected, previous)
+        steps += _steps(part, columns, expected, previous)
         expected = steps[-1].step + 1 if steps else part.first
         if part.below not in (None, expected):
             raise corrupt(part.run_id, expected, "it is missing")
@@ -157,7 +170,9 @@ def _chain(parts: Sequence[Part]) -> list[StepRecord]:
     return steps
 
 
-def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepRecord]:
+def _steps(
+    part: Part, columns: Columns, expected: int, previous: str | None
+) -> Iterator[StepRecord]:
     run_id = part.run_id
     tasks, decisions, heads = map(_by_step, (part.tasks, part.decisions, part.heads))
     links = _links(part)
@@ -173,8 +188,11 @@ def _steps(part: Part, expected: int, previous: str | None) -> Iterator[StepReco
         )
         # The digest of a kept task is cleared when its step is committed
         is_loose = [kept for _, kept, _, _, _, _ in its if kept is not None]
-        if is_loose or digest_of(_text(previous, found, heads.get(number))) != own:
+        text = _text(previous, found, heads.get(number))
+        if is_loose or digest_of(text) != own:
             raise corrupt(run_id, number, "its rows have changed, or are not all there")
+        if "$shared" in text:
+            _refer(found, part, columns)
         yield found
         previous = links.get(number, own)
 
@@ -202,6 +220,18 @@ def _check_counts(parts: Sequence[Part]) -> None:
                     raise corrupt(part.run_id, step, f"its {table} are not all there")
 
 
+def _refer(step: StoredStep, part: Part, columns: Columns) -> None:
+    """Let a step take long values from where they are; see that none of them is missing."""
+    for table, rows in step.rows():
+        for row in rows:
+            columns.check(table, part.run_id, step.step, json.loads(row), part.values)
+
+    def given(table: str, row: Row) -> Row:
+        return columns.given(table, part.run_id, step.step, row, part.values)
+
+    step.read_through(given)
+
+
 def _text(previous: str, step: StoredStep, heads: Sequence[Row] | None) -> str:
     """Write what the digest of a step covers."""
     tasks, decisions = ",".join(step.task_rows), ",".join(step.decision_rows)
@@ -223,34 +253,36 @@ def _by_step(rows: list[Row]) -> dict[int, list[Row]]:
     return {step: list(of) for step, of in groupby(rows, itemgetter(0))}
 
 
-def _kept(run_id: str, row: Row) -> TaskRecord:
+def _kept(part: Part, row: Row, columns: Columns) -> TaskRecord:
+    run_id = part.run_id
     step, own, _, *pieces = row
     text = _joined(*pieces)
     if digest_of(f'["task",[{compact(run_id)},{step},{text[1:]}]') != own:
         raise corrupt(run_id, step, "a stored task of it has changed")
-    return task_from(json.loads(text))
+    return task_from(columns.given("tasks", run_id, step, json.loads(text), part.values))
 
 
-def _loose(stored: Stored, kind: str, make: Callable[[Row], _T]) -> list[_T]:
+def _loose(stored: Stored, columns: Columns, kind: str, make: Callable[[Row], _T]) -> list[_T]:
     found = []
     for part in stored.parts:
         for row in part.loose.get(kind, ()):
             check_row(part.run_id, row[0], kind, row)
-            found.append(make(row[:-1]))
+            given = columns.given(f"{kind}s", part.run_id, row[0], row[:-1], part.values)
+            found.append(make(given))
     return found
 
 
-def _snapshots(parts: Sequence[Part]) -> list[Snapshot]:
+def _snapshots(parts: Sequence[Part], columns: Columns) -> list[Snapshot]:
     found: list[Snapshot] = []
     for part in parts:
-        for of_step, *columns in part.snapshots:
-            snapshot = Snapshot(*columns)
+        for of_step, *row in part.snapshots:
+            snapshot = Snapshot(*row)
             before = found[-1].step if found else None
             if of_step is None or snapshot.since not in (None, before):
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has no place")
             if snapshot_digest(of_step, snapshot) != snapshot.digest:
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has changed")
-            found.append(snapshot)
+            found.append(columns.given_snapshot(part.run_id, snapshot, part.values))
     return found
 
 

@@ -1,11 +1,12 @@
 """Reading the rows of runs from the tables: of one run, of those it forks, and of its children."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
 from graphflow.checkpoint.sqlite_seal import is_sealed
+from graphflow.checkpoint.sqlite_values import fetched, used_by
+from graphflow.checkpoint.stored_rows import Part, Stored
 from graphflow.records import RunHeader, RunStatus
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FIXED",
     "HEADS",
-    "Part",
-    "Stored",
     "header_of",
     "headers",
     "ids_from",
@@ -116,55 +115,10 @@ _ADOPTED_AT: Final = 1 + COLUMNS["adoptions"].split().index("graph_digest")
 _END: Final = 2**62  # after any step
 
 
-@dataclass(slots=True)
-class Part:
-    """What one run gives to the one that is read: that run itself, and each that it forks."""
-
-    run_id: str
-    fixed: Row
-    digest: str
-    below: int | None
-    """Steps before this one are given; None: all."""
-    steps: list[Row]
-    """Of each its number, digest, derived fields, how many rows belong to it, and all of it as
-    JSON."""
-    tasks: list[Row]
-    """Of each its step, its digest while that is open, its update and all of it as JSON: what
-    stands before its duration, that, and what stands after it."""
-    decisions: list[Row]
-    """Of each its step and all of it as JSON, with its confidence in between."""
-    snapshots: list[Row]
-    """Before the columns of each the digest of its step."""
-    loose: dict[str, list[Row]]
-    heads: list[Row]
-    is_tail: bool = False
-    first: int = 0
-    """Of a tail: the first of the steps, and the digest that it continues from."""
-    previous: str | None = None
-    adopted: str | None = None
-    """The digest of the run's last adoption; None: there is none."""
-    adoptions: list[Row] = field(default_factory=list)
-    """Before the columns of each the digest of its step."""
-
-
-@dataclass(slots=True)
-class Stored:
-    """The rows of a run as they were read."""
-
-    header: RunHeader
-    graphs: dict[str, Row] = field(default_factory=dict)
-    """The rows of `graphs`, by digest."""
-    parts: list[Part] = field(default_factory=list)
-    """Oldest first; the last one is the run's own. Of a child in a tail there is none."""
-    children: list["Stored"] = field(default_factory=list)
-    root: RunHeader | None = None
-    """Of a child that was read by itself: its root."""
-    is_sealed: bool = True
-    """It stands as it was written."""
-
-
-def headers(cursor: "Cursor", status: RunStatus | None, graph: str | None) -> Iterator[RunHeader]:
-    """Read the headers of runs that have no parent, newest first.
+def headers(
+    cursor: "Cursor", status: RunStatus | None, graph: str | None
+) -> Iterator[tuple[RunHeader, dict[str, str]]]:
+    """Read the headers of runs that have no parent, newest first, and the long values of each.
 
     Args:
         cursor: In a transaction.
@@ -175,9 +129,10 @@ def headers(cursor: "Cursor", status: RunStatus | None, graph: str | None) -> It
         f"{_HEADER} WHERE parent_run IS NULL AND (?1 IS NULL OR status = ?1) "
         "AND (?2 IS NULL OR graph = ?2) ORDER BY created_at DESC, id DESC",
         (status, graph),
-    )
+    ).fetchall()
     for row in rows:
-        yield RunHeader(*row)
+        header = RunHeader(*row)
+        yield header, _values_of(cursor, header)
 
 
 def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:
@@ -249,7 +204,7 @@ def stored_run(cursor: "Cursor", run_id: str, *, tail: bool) -> Stored | None:
     if header is None:
         return None
     number = number_of(cursor, run_id)
-    stored = Stored(header, is_sealed=is_sealed(cursor, number))
+    stored = _stored(cursor, header)
     if header.parent is not None:
         stored.root = root_of(cursor, number)
     _fill(cursor, stored, number, tail=tail)
@@ -290,11 +245,19 @@ def _read_graphs(cursor: "Cursor", stored: Stored) -> None:
 
 def _children(cursor: "Cursor", names: list[str]) -> list[Stored]:
     found = (header_of(cursor, name) for name in names)
-    return [
-        Stored(header, is_sealed=is_sealed(cursor, number_of(cursor, header.run_id)))
-        for header in found
-        if header is not None
-    ]
+    return [_stored(cursor, header) for header in found if header is not None]
+
+
+def _stored(cursor: "Cursor", header: RunHeader) -> Stored:
+    return Stored(
+        header,
+        is_sealed=is_sealed(cursor, number_of(cursor, header.run_id)),
+        values=_values_of(cursor, header),
+    )
+
+
+def _values_of(cursor: "Cursor", header: RunHeader) -> dict[str, str]:
+    return fetched(cursor, (header.input_json, header.tags_json, header.fork_json))
 
 
 def _lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None]]:
@@ -318,7 +281,7 @@ def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
     adopted, digest, fixed = _fixed(cursor, number)
     # What comes after the step before a fork's first is the other run's own
     last = _END if below is None else below - 1
-    return Part(
+    part = Part(
         fixed[0],
         fixed,
         digest,
@@ -332,6 +295,8 @@ def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
         adopted=adopted,
         adoptions=_adoptions(cursor, number, adopted, 0, last),
     )
+    part.values = used_by(cursor, number, part.rows())
+    return part
 
 
 def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
@@ -344,7 +309,7 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
         if row[1] == first - 1:
             link = row[-1]
     own, rest = (number, first, _END), (number, open_step, _END)
-    return Part(
+    part = Part(
         fixed[0],
         fixed,
         digest,
@@ -365,6 +330,8 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
         adopted=adopted,
         adoptions=adoptions,
     )
+    part.values = used_by(cursor, number, part.rows())
+    return part
 
 
 def _adoptions(

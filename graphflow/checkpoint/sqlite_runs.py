@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import digest, sealed, storable
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import (
@@ -20,6 +21,7 @@ from graphflow.checkpoint.sqlite_check import unsealed
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
 from graphflow.checkpoint.sqlite_read import FIXED, header_of, link_before, number_of
 from graphflow.checkpoint.sqlite_seal import first_seal, is_sealed, seal_run
+from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import StepWrite
 from graphflow.clock import now
 from graphflow.records import RunHeader, Snapshot, StepRecord
@@ -68,7 +70,8 @@ _STOP: Final = (
 class BeginWrite:
     """A run with its first step, ready to be written: called in a transaction."""
 
-    __slots__ = ("_header", "_lease", "_more", "_row", "_spec_json", "_under", "_write")
+    __slots__ = ("_header", "_lease", "_more", "_row", "_spec_json", "_under", "_values",
+                 "_write")  # fmt: skip
 
     def __init__(
         self,
@@ -77,19 +80,22 @@ class BeginWrite:
         first: tuple[StepRecord, Snapshot, Ending | None],
         under: SqliteLease | None,
         origin: Origin | None,
+        *,
+        columns: Columns,
     ) -> None:
         check_family(header, under)
+        self._values: dict[str, str] = {}
+        input_json, tags_json, fork_json = columns.stored_header(header, self._values)
         fixed = (
             *(header.run_id, header.graph, header.graph_version, header.graph_digest),
-            *(header.created_at, header.thread_id, header.input_json, header.tags_json),
+            *(header.created_at, header.thread_id, input_json, tags_json),
             *(under and under.run, header.parent_step, header.parent_key),
-            *(origin and origin[0], header.fork_step, header.fork_json),
+            *(origin and origin[0], header.fork_step, fork_json),
         )
         row, own = sealed("run", fixed)
         link = (origin and origin[1]) or own
-        lease = SqliteLease(
-            str(row[0]), header.epoch, step=(header.fork_step or 0) - 1, digest=link
-        )
+        before = (header.fork_step or 0) - 1
+        lease = SqliteLease(str(row[0]), header.epoch, step=before, digest=link, columns=columns)
         owner = header.owner
         if under is not None:
             check_open(under.run_id, header.parent_step or 0, under.step)
@@ -118,6 +124,8 @@ class BeginWrite:
             _store_graph(cursor, self._header, self._spec_json)
             cursor.execute(_BEGIN, row)
         self._lease.run = cursor.lastrowid or 0
+        if self._values:
+            store_values(cursor, self._lease.run, self._values)
         self._write(cursor)
         return self._lease
 
@@ -156,6 +164,8 @@ def take_run(
     owner: str,
     given: tuple[str | None, str | None],
     release: str,
+    *,
+    columns: Columns,
 ) -> SqliteLease:
     """Take a run that has no parent.
 
@@ -165,6 +175,7 @@ def take_run(
         owner: Who takes it.
         given: New limits, and a new budget.
         release: The command that frees it by hand.
+        columns: How the database stores values.
 
     Raises:
         RunBusyError: Another process that lives advances it, or it is a child.
@@ -178,7 +189,7 @@ def take_run(
     _check_seal(cursor, number)
     cursor.execute(_TAKE, (header.epoch + 1, owner, now(), *given, number))
     seal_run(cursor, number)
-    return _filled(cursor, SqliteLease(run_id, header.epoch + 1, run=number))
+    return _filled(cursor, SqliteLease(run_id, header.epoch + 1, run=number, columns=columns))
 
 
 def take_child(
@@ -205,6 +216,7 @@ def take_child(
             under.root or under.run_id,
             run=number,
             root_run=under.root_run or under.run,
+            columns=under.columns,
         ),
     )
 

@@ -9,6 +9,7 @@ from graphflow.checkpoint.sqlite_tables import (
     CHANGES_4,
     CHANGES_5,
     CHANGES_6,
+    CHANGES_7,
     TABLES,
     VIEWS,
     VIEWS_3,
@@ -57,6 +58,11 @@ def _add_adoptions(db: "Database") -> None:
         db.execute(statement)
 
 
+def _add_shared_values(db: "Database") -> None:
+    for statement in CHANGES_7:
+        db.execute(statement)
+
+
 # A released migration never changes; a change of the tables is one more at the end.
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m001_tables", _create_tables),
@@ -65,6 +71,7 @@ _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m004_partial_snapshots", _add_partial_snapshots),
     ("m005_seals", _add_seals),
     ("m006_adoptions", _add_adoptions),
+    ("m007_shared_values", _add_shared_values),
 )
 
 

@@ -8,7 +8,16 @@ long or few, of calls, questions and snapshots, have rowids.
 
 from typing import Final
 
-__all__ = ["CHANGES_3", "CHANGES_4", "CHANGES_5", "CHANGES_6", "TABLES", "VIEWS", "VIEWS_3"]
+__all__ = [
+    "CHANGES_3",
+    "CHANGES_4",
+    "CHANGES_5",
+    "CHANGES_6",
+    "CHANGES_7",
+    "TABLES",
+    "VIEWS",
+    "VIEWS_3",
+]
 
 TABLES: Final = (
     """
@@ -264,6 +273,35 @@ CHANGES_6: Final = (
         digest TEXT NOT NULL,
         PRIMARY KEY (run, step, place)
     )""",
+)
+
+CHANGES_7: Final = (
+    """
+    CREATE TABLE shared_values (
+        id INTEGER PRIMARY KEY,
+        digest TEXT NOT NULL UNIQUE,
+        value_json TEXT NOT NULL
+    )""",
+    """
+    CREATE TABLE value_uses (
+        run INTEGER NOT NULL REFERENCES runs(id),
+        value INTEGER NOT NULL REFERENCES shared_values(id),
+        PRIMARY KEY (run, value)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX value_uses_value ON value_uses(value)",
+    """
+    CREATE VIEW updates AS
+        SELECT runs.run_id, tasks.step, tasks.key, tasks.node, field.key AS field,
+            CASE WHEN shared.id IS NULL THEN field.value
+                ELSE json_extract(shared.value_json, '$') END AS value
+        FROM tasks
+            JOIN runs ON runs.id = tasks.run
+            JOIN json_each(CASE WHEN json_valid(tasks.update_json) THEN tasks.update_json
+                ELSE '{}' END) AS field
+            LEFT JOIN shared_values AS shared ON substr(tasks.update_json, 1, 1) = ' '
+                AND field.type = 'object'
+                AND shared.digest = json_extract(field.value, '$."$shared"')
+        ORDER BY tasks.run, tasks.step, tasks.ix""",
 )
 
 _FAMILY: Final = """(WITH RECURSIVE family(run) AS (SELECT runs.id

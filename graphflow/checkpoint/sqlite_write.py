@@ -1,6 +1,6 @@
 """Writing steps, and what is stored while a step is open."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.digest import digest, sealed, snapshot_digest, storable
@@ -35,6 +35,7 @@ from graphflow.checkpoint.sqlite_fence import (
 )
 from graphflow.checkpoint.sqlite_read import HEADS
 from graphflow.checkpoint.sqlite_seal import rows_of, seal_run
+from graphflow.checkpoint.sqlite_values import fetched, store_values
 from graphflow.clock import now
 from graphflow.records import QuestionRecord, Snapshot, StepRecord, TaskRecord
 
@@ -119,7 +120,7 @@ class StepWrite:
     """A step in columns, ready to be written: called in a transaction."""
 
     __slots__ = ("_before", "_decisions", "_digest", "_ending", "_lease", "_row", "_snapshot",
-                 "_tasks")  # fmt: skip
+                 "_tasks", "_values")  # fmt: skip
 
     def __init__(
         self,
@@ -130,15 +131,22 @@ class StepWrite:
     ) -> None:
         if step.step != lease.step + 1:
             raise out_of_order(lease.run_id, step.step, lease.step)
-        self._lease, self._snapshot, self._ending = lease, snapshot, ending
-        row = step_row(step)
+        self._lease, self._ending = lease, ending
+        columns = lease.columns
+        found: dict[str, str] = {}
+        row = columns.stored("steps", step_row(step), found)
         if not step.committed_at:
             row = (row[0], now(), *row[2:])
         if snapshot is not None:
             row = counted_step(row, _SNAPSHOT)
-        tasks = [task_row(task) for task in step.tasks]
+        tasks = [columns.stored("tasks", task_row(task), found) for task in step.tasks]
         tasks.sort()
-        decisions = [decision_row(ix, decision) for ix, decision in enumerate(step.decisions)]
+        decisions = [
+            columns.stored("decisions", decision_row(ix, decision), found)
+            for ix, decision in enumerate(step.decisions)
+        ]
+        self._snapshot = snapshot and columns.snapshot(snapshot, found)
+        self._values = found
         rows = (lease.digest, row, tuple(tasks), tuple(decisions))
         (_, self._row, self._tasks, self._decisions), self._digest = sealed("step", rows)
 
@@ -159,6 +167,8 @@ class StepWrite:
             store_row(cursor, lease, _STEP_LATER, (*self._row, *unset, self._digest))
         _store_tasks(cursor, place, self._close_kept(cursor, place) if lease.kept else self._tasks)
         _store_all(cursor, _DECISION, place, self._decisions)
+        if self._values:
+            store_values(cursor, lease.run, self._values)
         if self._snapshot is not None:
             _store_snapshot(cursor, lease.run, self._snapshot, self._digest)
         if self._ending is not None:
@@ -206,11 +216,13 @@ class StepWrite:
 class TaskWrite:
     """A complete task of the open step, ready to be written: called in a transaction."""
 
-    __slots__ = ("_before", "_closed", "_lease", "_row")
+    __slots__ = ("_before", "_closed", "_lease", "_row", "_values")
 
     def __init__(self, lease: SqliteLease, step: int, task: TaskRecord) -> None:
         check_open(lease.run_id, step, lease.step)
-        row, check = sealed("task", (lease.run_id, step, *task_row(task, is_open=True)))
+        self._values: dict[str, str] = {}
+        row = lease.columns.stored("tasks", task_row(task, is_open=True), self._values)
+        row, check = sealed("task", (lease.run_id, step, *row))
         self._lease, self._row, self._closed = lease, (*row[1:], check), closed_task(row[2:])
         self._before = lease.kept.get(task.ix)
 
@@ -218,6 +230,8 @@ class TaskWrite:
         """Write it, unless the lease is lost."""
         is_short = len(self._row) == _SHORT_TASK + 2
         store_row(cursor, self._lease, _KEEP if is_short else _KEEP_LATER, self._row)
+        if self._values:
+            store_values(cursor, self._lease.run, self._values)
 
     def done(self) -> None:
         """Tell the lease, once the task is stored."""
@@ -252,13 +266,14 @@ def end_run(
     seal_run(cursor, lease.run, last)
 
 
-def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row) -> None:
+def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row, values: Mapping[str, str]) -> None:
     """Store a question, unless it is there or the lease is lost.
 
     Args:
         cursor: In a transaction.
         lease: Of the run that asks.
         row: The question and its digest.
+        values: The long values that it refers to.
 
     Raises:
         LeaseLostError: It is lost.
@@ -267,6 +282,7 @@ def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row) -> None:
     lease.has_rows = True
     sql = _ASK.child if lease.root else _ASK.root
     cursor.execute(sql, (*row, *lease.fence))
+    store_values(cursor, lease.run, values)
 
 
 def answer_question(cursor: "Cursor", lease: SqliteLease, question: QuestionRecord) -> None:
@@ -282,23 +298,38 @@ def answer_question(cursor: "Cursor", lease: SqliteLease, question: QuestionReco
     stored = cursor.execute(_QUESTION, place).fetchone()
     if stored is None:
         raise never_asked(lease.run_id, question)
-    known = question_from(stored[:-1])
-    if known.answer_json is not None:
-        raise answered_already(lease.run_id, known)
     check_row(lease.run_id, question.step, "question", stored)
-    answer = (question.answer_json, question.answered_at or now(), question.answered_by)
+    columns = lease.columns
+    found: dict[str, str] = {}
+    known = columns.given(
+        "questions", lease.run_id, question.step, stored[:-1], fetched(cursor, stored)
+    )
+    if (answered := question_from(known)).answer_json is not None:
+        raise answered_already(lease.run_id, answered)
+    text = question.answer_json and columns.text("answer_json", question.answer_json, found)
+    answer = (text, question.answered_at or now(), question.answered_by)
     row, check = sealed("question", (lease.run_id, *stored[:-4], *answer))
     cursor.execute(_ANSWER, (*row[-3:], check, *place))
     for line in cursor.execute(_LINE, (lease.run,)).fetchall():
         cursor.execute(_HEAR, line)
         seal_run(cursor, *line)
+    cursor.execute(_HEAR, (lease.run,))
+    store_values(cursor, lease.run, found)
 
 
-def question_to_store(lease: SqliteLease, question: QuestionRecord) -> Row:
-    """Put a question of the open step into columns, with its digest at the end."""
+def question_to_store(
+    lease: SqliteLease, question: QuestionRecord
+) -> tuple[Row, Mapping[str, str]]:
+    """Put a question of the open step into columns.
+
+    Returns:
+        The row, with its digest at the end, and the long values that it refers to.
+    """
     check_open(lease.run_id, question.step, lease.step)
-    row, check = sealed("question", (lease.run_id, *question_row(question)))
-    return (*row[1:], check)
+    found: dict[str, str] = {}
+    row = lease.columns.stored("questions", question_row(question), found)
+    row, check = sealed("question", (lease.run_id, *row))
+    return (*row[1:], check), found
 
 
 def _store_snapshot(cursor: "Cursor", run: int, snapshot: Snapshot, step_digest: str) -> None:

@@ -5,7 +5,7 @@ than to read them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Self
 
 from graphflow.checkpoint.rows import Row, decision_from, task_from
@@ -25,14 +25,16 @@ class StoredStep(StepRecord):
         task_rows: Those of its tasks.
         decision_rows: Those of its decisions.
         update_texts: What its tasks returned.
+        given: Gives a row as it was before it was stored; None when it is the same.
     """
 
-    __slots__ = ("decision_rows", "row", "task_rows", "update_texts")
+    __slots__ = ("decision_rows", "given", "row", "task_rows", "update_texts")
     __hash__ = StepRecord.__hash__
     row: str
     task_rows: Sequence[str]
     decision_rows: Sequence[str]
     update_texts: Sequence[str]
+    given: Callable[[str, Row], Row] | None
 
     @classmethod
     def of(
@@ -49,7 +51,21 @@ class StoredStep(StepRecord):
         step = cls.__new__(cls)
         step.step, step.digest, step.derived_json, step.row = own
         step.update_texts, step.task_rows, step.decision_rows = updates, tasks, decisions
+        step.given = None
         return step
+
+    def rows(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """List its rows as JSON, by table."""
+        yield from (
+            ("steps", (self.row,)),
+            ("tasks", self.task_rows),
+            ("decisions", self.decision_rows),
+        )
+
+    def read_through(self, given: Callable[[str, Row], Row]) -> None:
+        """Read rows by a function that takes their table and them, and gives what was stored."""
+        self.given = given
+        del self.derived_json, self.update_texts
 
     def updates(self) -> Sequence[str]:
         """Give the JSON of what its tasks returned, in merge order."""
@@ -58,9 +74,10 @@ class StoredStep(StepRecord):
     def __getattr__(self, name: str) -> Any:
         """Make a part that nobody has looked at so far."""
         if name == "tasks":
-            self.tasks = tuple([task_from(json.loads(row)) for row in self.task_rows])
+            self.tasks = tuple([task_from(self._read("tasks", row)) for row in self.task_rows])
         elif name == "decisions":
-            self.decisions = tuple([decision_from(json.loads(row)) for row in self.decision_rows])
+            rows = self.decision_rows
+            self.decisions = tuple([decision_from(self._read("decisions", row)) for row in rows])
         elif name == "update_texts":
             self.update_texts = StepRecord.updates(self)
         elif name in _NAMES:
@@ -76,9 +93,15 @@ class StoredStep(StepRecord):
         return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
 
     def _read_row(self) -> None:
-        _, committed_at, arrows, fired, held, ready, _, *later = json.loads(self.row)
+        _, committed_at, arrows, fired, held, ready, self.derived_json, *later = self._read(
+            "steps", self.row
+        )
         self.committed_at, self.heard = committed_at, bool(later and later[0])
         self.arrows = arrows_from(arrows)
         self.fired = {join: tuple(of) for join, of in json.loads(fired).items()}
         self.held = held_from(held)
         self.ready, self.sends = ready_from(ready)
+
+    def _read(self, table: str, row: str) -> Row:
+        read: Row = json.loads(row)
+        return read if self.given is None else self.given(table, read)
