@@ -17,6 +17,33 @@ if TYPE_CHECKING:
 __all__ = ["Committer"]
 
 
+class _Due:
+    """A verb that is due, and how its run hears of its end.
+
+    Attributes:
+        verb: What is to be done.
+        told: Is set when it is done.
+        is_settled: It is done, or has failed.
+        is_left: Its run was cancelled, and only waits until it is settled.
+    """
+
+    __slots__ = ("is_left", "is_settled", "told", "verb")
+
+    def __init__(self, verb: Callable[[], None], told: asyncio.Future[None]) -> None:
+        self.verb, self.told = verb, told
+        self.is_settled = self.is_left = False
+
+    def settle(self, result: Any) -> None:
+        """Say what came of it."""
+        self.is_settled = True
+        if self.told.done():
+            return  # cancelled just now
+        if isinstance(result, BaseException) and not self.is_left:
+            self.told.set_exception(result)
+        else:
+            self.told.set_result(None)
+
+
 class Committer:
     """Commits for the runs that one event loop advances on one store.
 
@@ -36,7 +63,7 @@ class Committer:
         self.store = store
         self._shares = not isinstance(store, MemoryCheckpointer)
         self._runs = 0
-        self._due: list[tuple[Callable[[], None], asyncio.Future[None]]] = []
+        self._due: list[_Due] = []
         self._writing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -77,15 +104,17 @@ class Committer:
     async def _do_with_others(self, verb: Callable[[], None]) -> None:
         import asyncio
 
-        done = asyncio.get_running_loop().create_future()
-        self._due.append((verb, done))
+        loop = asyncio.get_running_loop()
+        due = _Due(verb, loop.create_future())
+        self._due.append(due)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
         try:
-            await asyncio.shield(done)
+            await due.told
         except asyncio.CancelledError:
-            if not done.done():
-                await asyncio.wait([done])  # it is on its way: only then is it known how it stands
+            if not due.is_settled:  # it is on its way: only then is it known how it stands
+                due.is_left, due.told = True, loop.create_future()
+                await asyncio.wait([due.told])
             raise
 
     async def _write(self) -> None:
@@ -94,7 +123,7 @@ class Committer:
         try:
             while self._due:
                 due, self._due = self._due, []
-                verbs = [verb for verb, _ in due]
+                verbs = [one.verb for one in due]
                 found: list[Any]
                 if failpoints.hit is not None:
                     failpoints.hit("loop.lead")
@@ -102,18 +131,9 @@ class Committer:
                     found = await asyncio.to_thread(self.store.together, verbs)
                 except BaseException as error:  # noqa: BLE001 - each of the runs raises it
                     found = [error] * len(due)
-                for (_, done), result in zip(due, found, strict=True):
+                for one, result in zip(due, found, strict=True):
                     if failpoints.hit is not None:
                         failpoints.hit("loop.told")
-                    _settle(done, result)
+                    one.settle(result)
         finally:
             self._writing = None
-
-
-def _settle(done: asyncio.Future[None], result: Any) -> None:
-    if done.cancelled():
-        return
-    if isinstance(result, BaseException):
-        done.set_exception(result)
-    else:
-        done.set_result(None)
