@@ -20,6 +20,7 @@ GraphflowError
     RunExistsError                  the run id belongs to a run with another input
     RunNotFoundError                no run with this id, or several with this prefix
     RunBusyError                    another process is advancing the run
+    RunSharedError                  the run cannot be deleted: another one needs it
     LeaseLostError                  another process has taken the run over
     GraphChangedError               the run cannot go on with this graph: .verdict
       MigrationError                  its state does not fit this graph's (a StateError too)
@@ -80,6 +81,7 @@ __all__ = [
     "RunExistsError",
     "RunFailedError",
     "RunNotFoundError",
+    "RunSharedError",
     "StateError",
     "StepError",
     "SubgraphError",
@@ -246,6 +248,10 @@ class RunNotFoundError(RunError, LookupError):
 
 class RunBusyError(RunError):
     """Another process is advancing this run."""
+
+
+class RunSharedError(RunError):
+    """The run cannot be deleted: a fork shares its steps, or it is a part of another run."""
 
 
 class LeaseLostError(RunError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from graphflow.checkpoint.spending import added, used_before
 from graphflow.engine.close import Change
 from graphflow.engine.core import Forked
 from graphflow.engine.decide import goto_of, pinned
@@ -77,6 +78,11 @@ def prepare(
         raise RunNotFoundError(
             f"run {run_id} has no step {step} to fork; it has 0 to {origin.header.step}"
         )
+    if step <= origin.steps[0].step > 0:
+        raise RunNotFoundError(
+            f"run {run_id} cannot be forked at step {step} any more: what came before it was"
+            f" pruned. It can be forked from step {origin.steps[0].step + 1} on."
+        )
     first = _whose(store, origin, step)
     change = json.loads(first.header.fork_json or "{}") if _is_first(first, step) else {}
     while _is_first(first, step):  # the run that ran the step, not one that committed it anew
@@ -85,7 +91,7 @@ def prepare(
         change |= _encoded(plan, restore(plan, first, step), update)
     change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
     position = _before(plan, first, step)
-    record = first.steps[step]
+    record = first.steps[step - first.steps[0].step]
     if record.heard:
         position.open = OpenStep(heard=True)
     forked = _forked(plan, position, record, change)
@@ -112,12 +118,10 @@ def _spent(records: RunRecords, upto: int) -> Spent:
         sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in calls),
         (sum(task.duration_ms for task in tasks if task.items is None) + sum(failed)) / 1e3,
     )
+    whole = added(whole, used_before(records) or Spent())
     for child in records.children:
         if (child.header.parent_step or 0) <= upto:
-            own = _spent(child, child.header.step)
-            whole = Spent(
-                whole.calls + own.calls, whole.tokens + own.tokens, whole.seconds + own.seconds
-            )
+            whole = added(whole, _spent(child, child.header.step))
     return whole
 
 

@@ -303,6 +303,8 @@ class RunRecords:
     but their headers."""
     graphs: list[GraphUse] = field(default_factory=list)
     """The graphs that wrote its steps, oldest first; empty: that of `spec` wrote all of them."""
+    before: Spent | None = None
+    """What the oldest steps had used, when they were pruned: `steps` begins after them."""
 
     @property
     def uses(self) -> Sequence[GraphUse]:

@@ -166,6 +166,7 @@ class Run(Generic[S]):
         Returns:
             Per changed field its JSON value before and after.
         """
+        self._check_step(step)
         before = self.values_at(step - 1) if step > 0 else {}
         after = self.values_at(step)
         return {
@@ -189,7 +190,7 @@ class Run(Generic[S]):
 
     @property
     def steps(self) -> Sequence[StepRecord]:
-        """All committed steps, the input (step 0) first."""
+        """All committed steps, the input (step 0) first; the oldest may have been pruned."""
         return self.records.steps
 
     @property
@@ -323,9 +324,11 @@ class Run(Generic[S]):
         return States(self.records)
 
     def _check_step(self, step: int) -> None:
-        if not 0 <= step < len(self.steps):
+        first, last = self.steps[0].step, self.steps[-1].step
+        if not first <= step <= last:
+            gone = f": those before {first} were pruned" if 0 <= step < first else ""
             raise RunNotFoundError(
-                f"run {self.run_id} has no step {step}; it has 0 to {len(self.steps) - 1}"
+                f"run {self.run_id} has no step {step}{gone}; it has {first} to {last}"
             )
 
     def _instance(self, values: dict[str, Any]) -> S:
@@ -375,7 +378,7 @@ def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
             ended_at=None,
         ),
         records.spec,
-        records.steps[: step + 1],
+        [one for one in records.steps if one.step <= step],
         attempts=[attempt for attempt in records.attempts if attempt.step <= step + 1],
         calls=[call for call in records.calls if call.step <= step + 1],
         snapshots=[snapshot for snapshot in records.snapshots if snapshot.step <= step],
@@ -384,4 +387,5 @@ def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
         memos=[memo for memo in records.memos if memo.step <= step + 1],
         children=[c for c in records.children if (c.header.parent_step or 0) <= step + 1],
         graphs=[use for use in records.graphs if use.first <= step + 1],
+        before=records.before,
     )

@@ -75,9 +75,10 @@ class Runner(Generic[S]):
         errors = list(outcome.errors.values())
         words = failures(outcome.errors)
         stop = "" if words.endswith((".", "?", "!")) else "."
+        last = run.steps[-1].step
         raise RunFailedError(
-            f"run {run.run_id} of graph {self._name!r} failed in step {len(run.steps)}:"
-            f" {words}{stop} Everything up to step {len(run.steps) - 1} is stored; mend it, then"
+            f"run {run.run_id} of graph {self._name!r} failed in step {last + 1}:"
+            f" {words}{stop} Everything up to step {last} is stored; mend it, then"
             f" flow.resume({run.run_id!r})",
             run,
         ) from (errors[0] if len(errors) == 1 else ExceptionGroup("the nodes that failed", errors))

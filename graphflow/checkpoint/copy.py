@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from graphflow.checkpoint.protocol import Checkpointer, Lease
+from graphflow.checkpoint.spending import used_before
 from graphflow.clock import now
 from graphflow.definition import canonical
 from graphflow.records import Adoption, Ending, GraphUse, RunHeader, RunRecords
@@ -52,15 +53,18 @@ def _copy(
     records: RunRecords, header: RunHeader, target: Checkpointer, under: Lease | None
 ) -> None:
     snapshots = {snapshot.step: snapshot for snapshot in records.snapshots}
-    begun, *later = records.uses
+    first = records.steps[0].step
+    begun = [use for use in records.uses if use.first <= first or use is records.uses[0]][-1]
+    later = [use for use in records.uses if use.first > first]
     header = replace(header, graph_digest=begun.digest, graph_version=begun.version)
     lease = target.begin(
         replace(header, status="running", ended_at=None),
         canonical(begun.spec),
         records.steps[0],
-        snapshots[0],
+        snapshots[first],
         None,
         under=under,
+        before=used_before(records),
     )
     for step in records.steps[1:]:
         _copy_uses(later, step.step - 1, lease, target)

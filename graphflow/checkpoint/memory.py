@@ -1,11 +1,12 @@
 """Runs kept in lists, for as long as the process lives."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import RLock
 from typing import Any
 
+from graphflow.checkpoint.memory_prune import delete_run, prune, size_of
 from graphflow.checkpoint.memory_run import Mark, MemoryRun
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import (
@@ -22,6 +23,7 @@ from graphflow.checkpoint.refusals import (
     of_a_family,
     out_of_order,
     parent_went_on,
+    pruned,
     run_exists,
     the_one,
 )
@@ -43,10 +45,18 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
+from graphflow.upkeep import Pruned, Size, Wish
 
 __all__ = ["MemoryCheckpointer"]
 
 _WHERE = "memory"
+
+
+@dataclass(slots=True)
+class MemoryLease(Lease):
+    """A lease of one run, and of none that has its id later."""
+
+    run: MemoryRun | None = field(default=None, repr=False)
 
 
 class MemoryCheckpointer:
@@ -70,13 +80,14 @@ class MemoryCheckpointer:
         ending: Ending | None,
         *,
         under: Lease | None = None,
+        before: Spent | None = None,
     ) -> Lease:
         """Create a run with its first step; see `Checkpointer.begin`."""
         check_family(header, under)
         run_id = header.run_id
-        run = MemoryRun(copied(header), spec_json, now())
-        run.header.status, run.header.step = "running", -1
-        lease = Lease(run_id, header.epoch)
+        run = MemoryRun(copied(header), spec_json, now(), before=before)
+        run.header.status, run.header.step = "running", -1 if before is None else step.step - 1
+        lease = MemoryLease(run_id, header.epoch, run=run)
         with self._lock:
             if header.fork_of is not None:
                 run.origin = self._origin(header)
@@ -87,7 +98,7 @@ class MemoryCheckpointer:
                 run.parent = self._held(under)
                 check_open(under.run_id, header.parent_step or 0, run.parent.header.step)
                 run.header.owner, run.header.epoch = None, under.epoch
-                lease = Lease(run_id, under.epoch, under.root or under.run_id)
+                lease = MemoryLease(run_id, under.epoch, under.root or under.run_id, run)
             check_open(run_id, step.step, run.header.step)
             if run.parent is not None:
                 run.parent.children.append(run)
@@ -113,12 +124,12 @@ class MemoryCheckpointer:
             if under is not None:
                 check_family(header, under)
                 self._held(under)
-                lease = Lease(run_id, under.epoch, under.root or under.run_id)
+                lease = MemoryLease(run_id, under.epoch, under.root or under.run_id, run)
             elif header.parent is not None:
                 raise of_a_family(run_id, header.parent)
             else:
                 check_free(header, owner, run.since)
-                lease = Lease(run_id, header.epoch + 1)
+                lease = MemoryLease(run_id, header.epoch + 1, run=run)
             self._note(run)
             run.since = now()
             header.epoch, header.owner = lease.epoch, None if lease.root else owner
@@ -277,6 +288,21 @@ class MemoryCheckpointer:
             found = [run_id for run_id in roots if run_id.startswith(prefix)]
         return the_one(prefix, sorted(found), _WHERE)
 
+    def delete(self, run_id: str) -> None:
+        """Delete a run and its children; see `Checkpointer.delete`."""
+        with self._lock:
+            delete_run(self._runs, self._run(run_id))
+
+    def prune(self, wish: Wish, *, dry_run: bool = False) -> Pruned:
+        """Drop old runs, and the oldest steps of others; see `Checkpointer.prune`."""
+        with self._lock:
+            return prune(self._runs, wish, dry_run=dry_run)
+
+    def size(self, run_id: str) -> Size:
+        """Say how much a run and its children take; see `Checkpointer.size`."""
+        with self._lock:
+            return size_of(self._run(run_id))
+
     def close(self) -> None:
         """Do nothing: there is no file to let go of."""
 
@@ -289,8 +315,9 @@ class MemoryCheckpointer:
     def _held(self, lease: Lease) -> MemoryRun:
         """Find the run of a lease that is good, in order to change it."""
         run = self._runs.get(lease.run_id)
-        if run is None:
-            raise not_found(lease.run_id, _WHERE)
+        # When it was deleted, another one may have its id by now
+        if run is None or (isinstance(lease, MemoryLease) and lease.run is not run):
+            raise lost(lease.run_id, lease.epoch, None)
         root = run if run.parent is None else run.root()
         if root.header.epoch != lease.epoch or root.header.status != "running":
             raise lost(root.header.run_id, lease.epoch, root.header)
@@ -310,6 +337,9 @@ class MemoryCheckpointer:
         origin, step = self._run(header.fork_of or ""), header.fork_step
         if step is None or not 0 <= step <= origin.header.step:
             raise not_committed(origin.header.run_id, step, origin.header.step)
+        oldest, _ = origin.lineage()[0]
+        if oldest.before is not None and step <= oldest.steps[0].step:
+            raise pruned(origin.header.run_id, step, oldest.steps[0].step + 1)
         return origin
 
     def _note(self, run: MemoryRun) -> None:

@@ -22,6 +22,7 @@ from graphflow.records import (
     RunHeader,
     RunRecords,
     Snapshot,
+    Spent,
     StepRecord,
     TaskRecord,
 )
@@ -68,6 +69,8 @@ class MemoryRun:
     children: "list[MemoryRun]" = field(default_factory=list)
     adoptions: list[tuple[Adoption, str]] = field(default_factory=list)
     """Each with its graph as JSON."""
+    before: Spent | None = None
+    """What the oldest steps had used, when they were pruned."""
 
     def close(self, step: StepRecord, snapshot: Snapshot | None, ending: Ending | None) -> None:
         """Add a step, and end the run with it if there is an ending."""
@@ -166,7 +169,7 @@ class MemoryRun:
         header = copied(as_seen(self.header, root))
         if tail:
             return self._tail(header, root)
-        return self._gathered(self._lineage(), header, root)
+        return self._gathered(self.lineage(), header, root)
 
     def own_records(self) -> RunRecords:
         """Give all records of the run, without those that it shares as a fork."""
@@ -213,11 +216,11 @@ class MemoryRun:
         ]
         return [begun, *adopted]
 
-    def _lineage(self) -> "list[tuple[MemoryRun, int | None]]":
+    def lineage(self) -> "list[tuple[MemoryRun, int | None]]":
         """List the run and those that it forks, oldest first, each with where its steps end."""
         found: list[tuple[MemoryRun, int | None]] = [(self, None)]
         run, below = self, None
-        while run.origin is not None:
+        while run.origin is not None and (run.before is None or not _gives(run, below)):
             step = run.header.fork_step or 0
             below = step if below is None else min(below, step)
             run = run.origin
@@ -237,6 +240,7 @@ class MemoryRun:
         ]
         found = RunRecords(header, graphs[-1].spec, kept=_sorted(self.kept))
         found.graphs = graphs if len(graphs) > 1 else []
+        found.before = parts[0][0].before
         for run, below in parts:
             # A fork shares the results of its first step too, and what led to them
             end, shared = (_NEVER, _NEVER) if below is None else (below, below + 1)
@@ -254,6 +258,11 @@ class MemoryRun:
             ]
         found.children = in_order(found.children, found.steps, found.graphs)
         return found
+
+
+def _gives(run: MemoryRun, below: int | None) -> bool:
+    """Tell whether a run has steps before another one."""
+    return below is None or run.steps[0].step < below
 
 
 def _sorted(records: Mapping[Any, _T]) -> list[_T]:

@@ -20,6 +20,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
+from graphflow.upkeep import Pruned, Size, Wish
 
 __all__ = ["Checkpointer", "Ending", "Lease"]
 
@@ -71,6 +72,7 @@ class Checkpointer(Protocol):
         ending: Ending | None,
         *,
         under: Lease | None = None,
+        before: Spent | None = None,
     ) -> Lease:
         """Create a run with its first step: step 0, or of a fork the step that it forks.
 
@@ -86,12 +88,15 @@ class Checkpointer(Protocol):
             ending: Given when the run is over at once.
             under: Of a child, the lease of its parent, which fences this write too. The child's
                 own lease has the epoch and the root of that one.
+            before: Of a copy whose oldest steps were pruned, what these had used. The first step
+                is any then.
 
         Raises:
             RunExistsError: The run id is taken.
             RunNotFoundError: The run that it forks is not there.
-            CheckpointError: That run has not committed the step; `under` is missing or not the
-                parent's; the parent's open step is another one.
+            CheckpointError: That run has not committed the step, or what came before it was
+                pruned; `under` is missing or not the parent's; the parent's open step is another
+                one.
         """
         ...
 
@@ -270,6 +275,44 @@ class Checkpointer(Protocol):
 
         Raises:
             RunNotFoundError: None does, or several do (the message lists them).
+        """
+        ...
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run and its children. Its id can be used again, its leases cannot.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            RunBusyError: A process that lives advances it, this one included.
+            RunSharedError: A fork of it or of a child of it is there, or it is a child.
+        """
+        ...
+
+    def prune(self, wish: Wish, *, dry_run: bool = False) -> Pruned:
+        """Drop runs that are over, and the oldest steps of those that stay.
+
+        A run goes with its children, and never while it is open or a fork of it stays. It goes when
+        it ended before `wish.before`, and is not among the `wish.keep` newest of its graph, as far
+        as these are given; with neither no run goes.
+
+        With `wish.steps` = N, each run that stays keeps at least its newest N steps, and these can
+        be read and forked as before. It loses older ones with all that belongs to them, but what
+        a fork shares for its own newest N, or forks its first step from. Of a run that is being
+        advanced the newest snapshot stays. What it had used stays known (see `spent`).
+
+        A run is gone, or cut, at once; the space that it took may be freed in several transactions.
+
+        Args:
+            wish: What to drop.
+            dry_run: Only say what would be dropped.
+        """
+        ...
+
+    def size(self, run_id: str) -> Size:
+        """Say how much a run and its children take.
+
+        Raises:
+            RunNotFoundError: There is no such run.
         """
         ...
 

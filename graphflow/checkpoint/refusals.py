@@ -14,6 +14,7 @@ from graphflow.errors import (
     RunError,
     RunExistsError,
     RunNotFoundError,
+    RunSharedError,
 )
 from graphflow.records import Ending, QuestionRecord, RunHeader, RunStatus
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_answer",
     "check_family",
     "check_free",
+    "check_idle",
     "check_open",
     "corrupt",
     "how_it_ends",
@@ -33,7 +35,10 @@ __all__ = [
     "of_a_family",
     "out_of_order",
     "parent_went_on",
+    "part_of",
+    "pruned",
     "run_exists",
+    "still_shared",
     "the_one",
 ]
 
@@ -291,4 +296,58 @@ def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:
         "restore this one from a backup.",
         run_id=run_id,
         step=step,
+    )
+
+
+def pruned(run_id: str, step: int, first: int) -> CheckpointError:
+    """Refuse to fork a run at a step whose past is gone.
+
+    Args:
+        run_id: The run that was to be forked.
+        step: The step.
+        first: The first one that can be forked.
+    """
+    return CheckpointError(
+        f"run {run_id!r} cannot be forked at step {step}: what came before it was pruned. It can "
+        f"be forked from step {first} on. Nothing was stored."
+    )
+
+
+def check_idle(header: RunHeader, since: str | None) -> None:
+    """Check that nobody advances a run that is to be deleted.
+
+    Args:
+        header: The run as it stands.
+        since: When its owner took it.
+
+    Raises:
+        RunBusyError: A process that lives does, this one included.
+    """
+    holder = header.owner
+    if header.status != "running" or holder is None or not is_alive(holder):
+        return
+    raise RunBusyError(
+        f"run {header.run_id!r} is being advanced by {describe(holder)} since {since}. Nothing was "
+        f"deleted: `graphflow cancel {header.run_id}` ends it, then it can be deleted."
+    )
+
+
+def part_of(run_id: str, parent: str) -> RunSharedError:
+    """Refuse to delete a child without its parent."""
+    return RunSharedError(
+        f"run {run_id!r} is a part of run {parent!r}, and goes with it. Nothing was deleted."
+    )
+
+
+def still_shared(run_id: str, forks: Sequence[str]) -> RunSharedError:
+    """Refuse to delete a run that others were forked from.
+
+    Args:
+        run_id: The run, or a child of it.
+        forks: The forks.
+    """
+    shown = ", ".join(forks[:10]) + (", ..." if len(forks) > 10 else "")
+    return RunSharedError(
+        f"run {run_id!r} has steps that its forks share: {shown}. Nothing was deleted; delete the "
+        "forks first."
     )

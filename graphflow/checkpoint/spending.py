@@ -1,10 +1,28 @@
 """What a run has used, added up from its records."""
 
+import json
 from collections.abc import Iterable
 
 from graphflow.records import RunRecords, Spent
 
-__all__ = ["spent_in"]
+__all__ = ["added", "spent_in", "used_before"]
+
+
+def added(one: Spent, other: Spent) -> Spent:
+    """Add up two sums."""
+    return Spent(one.calls + other.calls, one.tokens + other.tokens, one.seconds + other.seconds)
+
+
+def used_before(records: RunRecords) -> Spent | None:
+    """Say what the steps had used that were pruned; None when none were.
+
+    Args:
+        records: The run, whole. A fork that has lost its own first step has lost what it shared.
+    """
+    before, header = records.before, records.header
+    if before is None or header.fork_step is None or records.steps[0].step <= header.fork_step:
+        return before
+    return added(before, Spent(**json.loads(header.fork_json or "{}").get("spent", {})))
 
 
 def spent_in(records: RunRecords) -> Spent:
@@ -16,11 +34,11 @@ def spent_in(records: RunRecords) -> Spent:
     children = [spent_in(child) for child in records.children]
     calls = _complete_calls(records) + sum(child.calls for child in children)
     tokens = sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in records.calls)
-    ms = sum(_durations(records))
+    ms, before = sum(_durations(records)), records.before or Spent()
     return Spent(
-        calls,
-        tokens + sum(child.tokens for child in children),
-        ms / 1e3 + sum(child.seconds for child in children),
+        calls + before.calls,
+        tokens + before.tokens + sum(child.tokens for child in children),
+        ms / 1e3 + before.seconds + sum(child.seconds for child in children),
     )
 
 

@@ -56,6 +56,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
+from graphflow.upkeep import Pruned, Size, Wish
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -115,16 +116,19 @@ class SqliteCheckpointer:
         ending: Ending | None,
         *,
         under: Lease | None = None,
+        before: Spent | None = None,
     ) -> Lease:
         """Create a run with its first step; see `Checkpointer.begin`."""
         file = self._file or self._open()
         origin = None
         if header.fork_of is not None:
-            # Apart from what is written: the steps of a run that are there do not change
+            # Apart from what is written, which looks only whether these steps are still there
             origin = file.read(lambda cursor: origin_of(cursor, header))
         parent = None if under is None else own_lease(under)
         first = (step, snapshot, ending)
-        write = BeginWrite(header, spec_json, first, parent, origin, columns=self._columns)
+        write = BeginWrite(
+            header, spec_json, first, parent, origin, before=before, columns=self._columns
+        )
         return file.write(write, write)
 
     def take(
@@ -257,6 +261,29 @@ class SqliteCheckpointer:
         file = self._file or self._open()
         found = file.read(lambda cursor: ids_from(cursor, prefix, 11))
         return the_one(prefix, found, str(self.path))
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run and its children; see `Checkpointer.delete`."""
+        from graphflow.checkpoint.sqlite_prune import delete_run
+
+        if not delete_run(self._file or self._open(), run_id):
+            raise not_found(run_id, str(self.path))
+
+    def prune(self, wish: Wish, *, dry_run: bool = False) -> Pruned:
+        """Drop old runs, and the oldest steps of others; see `Checkpointer.prune`."""
+        from graphflow.checkpoint.sqlite_prune import prune
+
+        return prune(self._file or self._open(), wish, self._columns, dry_run=dry_run)
+
+    def size(self, run_id: str) -> Size:
+        """Say how much a run and its children take; see `Checkpointer.size`."""
+        from graphflow.checkpoint.sqlite_size import size_of
+
+        file = self._file or self._open()
+        found = file.read(lambda cursor: size_of(cursor, run_id))
+        if found is None:
+            raise not_found(run_id, str(self.path))
+        return found
 
     def health(self) -> "Health":
         """Look at the database: its settings, its files and where they lie, how many runs it has.

@@ -32,7 +32,15 @@ from graphflow.checkpoint.standing import as_seen, in_order
 from graphflow.checkpoint.stored_rows import Part, Stored
 from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
-from graphflow.records import GraphUse, RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
+from graphflow.records import (
+    GraphUse,
+    RunHeader,
+    RunRecords,
+    Snapshot,
+    Spent,
+    StepRecord,
+    TaskRecord,
+)
 
 __all__ = ["check_row", "checked", "unsealed"]
 
@@ -81,6 +89,7 @@ def _records(stored: Stored, root: RunHeader | None, columns: Columns) -> RunRec
         _loose(stored, columns, "memo", memo_from),
         _children(stored, root or header, (steps, graphs), columns),
         graphs if len(graphs) > 1 else [],
+        _used_before(stored.parts[0]),
     )
 
 
@@ -92,6 +101,14 @@ def _children(
 ) -> list[RunRecords]:
     found = [_records(child, root, columns) for child in stored.children]
     return in_order(found, *own) if found else found
+
+
+def _used_before(part: Part) -> Spent | None:
+    """Say what the steps had used that were pruned."""
+    if part.anchor is None:
+        return None
+    _, _, calls, tokens, ms, *_ = part.anchor
+    return Spent(calls, tokens, ms / 1e3)
 
 
 def check_row(run_id: str, step: int, kind: str, row: Row) -> None:
@@ -109,6 +126,8 @@ def _check_fixed(stored: Stored) -> None:
     for part in stored.parts:
         if digest("run", part.fixed) != part.digest:
             raise corrupt(part.run_id, -1, "what was stored when it began has changed")
+        if part.anchor is not None:
+            check_row(part.run_id, part.anchor[0], "anchor", part.anchor)
 
 
 def _graphs(stored: Stored, columns: Columns) -> list[GraphUse]:

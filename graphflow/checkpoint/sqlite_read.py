@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
+from graphflow.checkpoint.sqlite_lineage import ANCHOR, lineage, link_before
 from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.checkpoint.sqlite_values import fetched, used_by
 from graphflow.checkpoint.stored_rows import Part, Stored
@@ -18,7 +19,6 @@ __all__ = [
     "header_of",
     "headers",
     "ids_from",
-    "link_before",
     "number_of",
     "root_of",
     "stored_run",
@@ -101,9 +101,9 @@ HEADS: Final = (
 )
 """The children of a range of steps, with the digest of the last step of each."""
 _FIXED: Final = f"SELECT adopted, digest, {FIXED} FROM runs WHERE id = ?"  # noqa: S608 - built from our own names of columns
-
 _ADOPTIONS: Final = (
-    "SELECT (SELECT digest FROM steps WHERE run = adoptions.run AND step = adoptions.step), "  # noqa: S608 - built from our own names of columns
+    "SELECT coalesce((SELECT digest FROM steps WHERE run = adoptions.run AND step = adoptions.step)"  # noqa: S608 - built from our own names of columns
+    ", (SELECT adopted_on FROM anchors WHERE run = adoptions.run AND step > adoptions.step)), "
     f"{COLUMNS['adoptions'].replace(' ', ', ')}, digest FROM adoptions "
     "WHERE run = ?1 AND step >= coalesce((SELECT max(step) FROM adoptions "
     "WHERE run = ?1 AND step < ?2), ?2) AND step < ?3 ORDER BY step, place"
@@ -175,29 +175,6 @@ def ids_from(cursor: "Cursor", prefix: str, limit: int) -> list[str]:
     return [run_id for (run_id,) in rows]
 
 
-def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
-    """Read the digest that a step continues from: that of the step before.
-
-    Args:
-        cursor: In a transaction.
-        run: The number of the run in the table; the step before may be one of those it forks.
-        step: From 1.
-
-    Returns:
-        The digest; None when the step before is missing.
-    """
-    while True:
-        row = cursor.execute(
-            "SELECT digest FROM steps WHERE run = ? AND step = ?", (run, step - 1)
-        ).fetchone()
-        if row:
-            return str(row[0])
-        (origin,) = cursor.execute("SELECT fork_of FROM runs WHERE id = ?", (run,)).fetchone()
-        if origin is None or origin >= run:
-            return None
-        run = origin
-
-
 def stored_run(cursor: "Cursor", run_id: str, *, tail: bool) -> Stored | None:
     """Read all rows of a run, or those that it takes to go on; None when there is no such run."""
     header = header_of(cursor, run_id)
@@ -225,7 +202,7 @@ def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
         names = [name for step, name, _ in stored.parts[0].heads if step > header.step]
         stored.children = _children(cursor, names)
         return
-    stored.parts = [_whole(cursor, *span) for span in _lineage(cursor, number)]
+    stored.parts = [_whole(cursor, *span) for span in lineage(cursor, number)]
     _read_graphs(cursor, stored)
     names = [name for part in stored.parts for _, name, _ in part.heads]
     stored.children = _children(cursor, names)
@@ -260,24 +237,11 @@ def _values_of(cursor: "Cursor", header: RunHeader) -> dict[str, str]:
     return fetched(cursor, (header.input_json, header.tags_json, header.fork_json))
 
 
-def _lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None]]:
-    """List a run and those that it forks, oldest first, each with where its steps end."""
-    below: int | None = None
-    found = [(number, below)]
-    while True:
-        origin, step = cursor.execute(
-            "SELECT fork_of, fork_step FROM runs WHERE id = ?", (number,)
-        ).fetchone()
-        if origin is None or origin >= number:
-            return found[::-1]
-        number, below = origin, step if below is None else min(below, step)
-        found.append((number, below))
-
-
-def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
-    own = (number, 0, _END if below is None else below)
+def _whole(cursor: "Cursor", number: int, below: int | None, anchor: Row | None) -> Part:
+    first = 0 if anchor is None else anchor[0]
+    own = (number, first, _END if below is None else below)
     # A fork shares the results of the first step that it commits anew, and what led to them
-    shared = (number, 0, _END if below is None else below + 1)
+    shared = (number, first, _END if below is None else below + 1)
     adopted, digest, fixed = _fixed(cursor, number)
     # What comes after the step before a fork's first is the other run's own
     last = _END if below is None else below - 1
@@ -293,7 +257,10 @@ def _whole(cursor: "Cursor", number: int, below: int | None) -> Part:
         {kind: cursor.execute(sql, shared).fetchall() for kind, sql in _LOOSE.items()},
         cursor.execute(HEADS, shared).fetchall(),
         adopted=adopted,
-        adoptions=_adoptions(cursor, number, adopted, 0, last),
+        adoptions=_adoptions(cursor, number, adopted, first, last),
+        first=first,
+        previous=None if anchor is None else anchor[1],
+        anchor=anchor,
     )
     part.values = used_by(cursor, number, part.rows())
     return part
@@ -304,7 +271,10 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
     first = newest[-1][1] if newest else 0
     adopted, digest, fixed = _fixed(cursor, number)
     adoptions = _adoptions(cursor, number, adopted, first, _END)
-    link = link_before(cursor, number, first) if first else None
+    link, anchor = link_before(cursor, number, first) if first else None, None
+    if first and link is None:
+        anchor = cursor.execute(ANCHOR, (number,)).fetchone()
+        link = anchor[1] if anchor is not None and anchor[0] == first else None
     for row in adoptions:
         if row[1] == first - 1:
             link = row[-1]
@@ -329,6 +299,7 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
         previous=link,
         adopted=adopted,
         adoptions=adoptions,
+        anchor=anchor,
     )
     part.values = used_by(cursor, number, part.rows())
     return part

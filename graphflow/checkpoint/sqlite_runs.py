@@ -14,17 +14,20 @@ from graphflow.checkpoint.refusals import (
     not_committed,
     not_found,
     of_a_family,
+    pruned,
     run_exists,
 )
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row, as_written, closed_task
+from graphflow.checkpoint.sqlite_anchor import store_anchor
 from graphflow.checkpoint.sqlite_check import unsealed
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
-from graphflow.checkpoint.sqlite_read import FIXED, header_of, link_before, number_of
+from graphflow.checkpoint.sqlite_lineage import lineage, link_before
+from graphflow.checkpoint.sqlite_read import FIXED, header_of, number_of
 from graphflow.checkpoint.sqlite_seal import first_seal, is_sealed, seal_run
 from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import StepWrite
 from graphflow.clock import now
-from graphflow.records import RunHeader, Snapshot, StepRecord
+from graphflow.records import RunHeader, Snapshot, Spent, StepRecord
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -35,10 +38,14 @@ Origin = tuple[int, str | None]
 """Of a fork: the number of the run that it forks, and the digest that its first step continues
 from; None when that is its own."""
 
+# A number is given once: a lease of a run that is gone must not fit another run
+_NEW: Final = (
+    "1 + max(coalesce((SELECT max(id) FROM runs), 0), coalesce((SELECT max(last) FROM retired), 0))"
+)
 # It stores nothing when the run is there already, or its graph is not
 _BEGIN: Final = (
-    f"INSERT OR IGNORE INTO runs ({FIXED}, digest, limits_json, budget_json, heard, epoch, owner, "  # noqa: S608 - our own names of columns
-    f"taken_at, seal, status) SELECT {'?, ' * 22}'running' "
+    f"INSERT OR IGNORE INTO runs (id, {FIXED}, digest, limits_json, budget_json, heard, epoch, "  # noqa: S608 - our own names of columns
+    f"owner, taken_at, seal, status) SELECT {_NEW}, {'?, ' * 22}'running' "
     "WHERE EXISTS (SELECT 1 FROM graphs WHERE digest = ?)"
 )
 _TAKE: Final = (
@@ -70,8 +77,8 @@ _STOP: Final = (
 class BeginWrite:
     """A run with its first step, ready to be written: called in a transaction."""
 
-    __slots__ = ("_header", "_lease", "_more", "_row", "_spec_json", "_under", "_values",
-                 "_write")  # fmt: skip
+    __slots__ = ("_before", "_header", "_lease", "_more", "_origin", "_row", "_spec_json",
+                 "_under", "_values", "_write")  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +89,7 @@ class BeginWrite:
         origin: Origin | None,
         *,
         columns: Columns,
+        before: Spent | None,
     ) -> None:
         check_family(header, under)
         self._values: dict[str, str] = {}
@@ -94,8 +102,9 @@ class BeginWrite:
         )
         row, own = sealed("run", fixed)
         link = (origin and origin[1]) or own
-        before = (header.fork_step or 0) - 1
-        lease = SqliteLease(str(row[0]), header.epoch, step=before, digest=link, columns=columns)
+        begun = (header.fork_step or 0) if before is None else first[0].step
+        own_id = str(row[0])
+        lease = SqliteLease(own_id, header.epoch, step=begun - 1, digest=link, columns=columns)
         owner = header.owner
         if under is not None:
             check_open(under.run_id, header.parent_step or 0, under.step)
@@ -107,6 +116,7 @@ class BeginWrite:
         more, taken = (*limits, lease.epoch), (owner, now())
         self._more = (own, *more, *taken, first_seal(str(row[0]), more, taken), row[3])
         self._lease, self._write = lease, StepWrite(lease, *first)
+        self._origin, self._before = origin, before
 
     def __call__(self, cursor: "Cursor") -> SqliteLease:
         """Write it.
@@ -118,6 +128,8 @@ class BeginWrite:
         row, under = self._row + self._more, self._under
         if under is not None:
             check_fence(cursor, under)
+        if self._origin is not None:  # which may have been pruned since
+            origin_of(cursor, self._header)
         if cursor.execute(_BEGIN, row).rowcount != 1:
             if cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", row[:1]).fetchone():
                 raise run_exists(self._header.run_id)
@@ -126,6 +138,9 @@ class BeginWrite:
         self._lease.run = cursor.lastrowid or 0
         if self._values:
             store_values(cursor, self._lease.run, self._values)
+        if self._before is not None:
+            place = self._lease.step + 1, self._lease.digest
+            store_anchor(cursor, self._lease.run, place, self._before)
         self._write(cursor)
         return self._lease
 
@@ -142,7 +157,7 @@ def origin_of(cursor: "Cursor", header: RunHeader) -> Origin:
 
     Raises:
         RunNotFoundError: The run that it forks is not there.
-        CheckpointError: That run has not committed the step.
+        CheckpointError: That run has not committed the step, or it was pruned.
         CheckpointCorruptError: The step before is missing.
     """
     origin = header_of(cursor, header.fork_of or "")
@@ -152,6 +167,9 @@ def origin_of(cursor: "Cursor", header: RunHeader) -> Origin:
     if step is None or not 0 <= step <= origin.step:
         raise not_committed(origin.run_id, step, origin.step)
     number = number_of(cursor, origin.run_id)
+    first = lineage(cursor, number)[0][2]
+    if first is not None and step <= first[0]:
+        raise pruned(origin.run_id, step, first[0] + 1)
     link = link_before(cursor, number, step) if step else None
     if step and link is None:
         raise corrupt(origin.run_id, step - 1, "it is missing")

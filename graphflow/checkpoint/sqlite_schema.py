@@ -10,6 +10,7 @@ from graphflow.checkpoint.sqlite_tables import (
     CHANGES_5,
     CHANGES_6,
     CHANGES_7,
+    CHANGES_8,
     TABLES,
     VIEWS,
     VIEWS_3,
@@ -63,6 +64,11 @@ def _add_shared_values(db: "Database") -> None:
         db.execute(statement)
 
 
+def _add_pruning(db: "Database") -> None:
+    for statement in CHANGES_8:
+        db.execute(statement)
+
+
 # A released migration never changes; a change of the tables is one more at the end.
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m001_tables", _create_tables),
@@ -72,6 +78,7 @@ _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m005_seals", _add_seals),
     ("m006_adoptions", _add_adoptions),
     ("m007_shared_values", _add_shared_values),
+    ("m008_pruning", _add_pruning),
 )
 
 

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["spent_by"]
 
 _FAMILY: Final = (
-    "WITH RECURSIVE family(run) AS (SELECT id FROM runs WHERE run_id = ? "
-    "UNION ALL SELECT child.id FROM family JOIN runs child "
-    "ON child.parent_run = family.run AND child.id > family.run) "
+    "WITH RECURSIVE family(run, first) AS ("
+    "SELECT id, coalesce((SELECT step FROM anchors WHERE run = id), -1) FROM runs WHERE run_id = ? "
+    "UNION ALL SELECT child.id, coalesce((SELECT step FROM anchors WHERE run = child.id), -1) "
+    "FROM family JOIN runs child ON child.parent_run = family.run AND child.id > family.run) "
 )
+"""With the first step that each still has: what was before it stands in its anchor."""
 
 # An item of the map `m` has the key `m[0]` in attempts and calls
 _CALLS: Final = (
@@ -28,7 +30,7 @@ _CALLS: Final = (
                 AND items.ix = CAST(substr(calls.key, instr(calls.key, '[') + 1) AS INTEGER))
         ), 0),
         coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0)
-    FROM family JOIN calls ON calls.run = family.run"""
+    FROM family JOIN calls ON calls.run = family.run AND calls.step >= family.first"""
 )
 
 # The time of a map is that of its items, that of a subgraph its run's; that of a task that fell
@@ -38,17 +40,25 @@ _TIME: Final = (
     + """
     SELECT
         (SELECT coalesce(sum(duration_ms), 0.0)
-            FROM family JOIN tasks ON tasks.run = family.run
+            FROM family JOIN tasks ON tasks.run = family.run AND tasks.step >= family.first
             WHERE tasks.items IS NULL AND tasks.fell_back IS NULL
             AND tasks.step > (SELECT coalesce(fork_step, 0) FROM runs WHERE id = tasks.run)
             AND NOT EXISTS (SELECT 1 FROM runs child WHERE child.parent_run = tasks.run
                 AND child.parent_step = tasks.step AND child.parent_task = tasks.key))
         + (SELECT coalesce(sum(duration_ms), 0.0)
             FROM family JOIN attempts ON attempts.run = family.run
+                AND attempts.step >= family.first
             WHERE NOT EXISTS (SELECT 1 FROM runs child WHERE child.parent_run = attempts.run
                 AND child.parent_step = attempts.step AND child.parent_task = attempts.key))
         + (SELECT coalesce(sum(duration_ms), 0.0)
-            FROM family JOIN items ON items.run = family.run)"""
+            FROM family JOIN items ON items.run = family.run
+                AND items.step >= family.first)"""
+)
+_BEFORE: Final = (
+    _FAMILY  # noqa: S608 - our own words
+    + """
+    SELECT coalesce(sum(calls), 0), coalesce(sum(tokens), 0), coalesce(sum(ms), 0.0)
+    FROM family JOIN anchors ON anchors.run = family.run"""
 )
 
 
@@ -66,4 +76,5 @@ def spent_by(cursor: "Cursor", run_id: str) -> Spent | None:
         return None
     calls, tokens = cursor.execute(_CALLS, (run_id,)).fetchone()
     (ms,) = cursor.execute(_TIME, (run_id,)).fetchone()
-    return Spent(calls, tokens, ms / 1e3)
+    before = cursor.execute(_BEFORE, (run_id,)).fetchone()
+    return Spent(calls + before[0], tokens + before[1], (ms + before[2]) / 1e3)

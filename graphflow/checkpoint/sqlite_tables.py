@@ -14,6 +14,7 @@ __all__ = [
     "CHANGES_5",
     "CHANGES_6",
     "CHANGES_7",
+    "CHANGES_8",
     "TABLES",
     "VIEWS",
     "VIEWS_3",
@@ -303,6 +304,24 @@ CHANGES_7: Final = (
                 AND shared.digest = json_extract(field.value, '$."$shared"')
         ORDER BY tasks.run, tasks.step, tasks.ix""",
 )
+
+CHANGES_8: Final = (
+    """
+    CREATE TABLE anchors (
+        run INTEGER PRIMARY KEY REFERENCES runs(id),
+        step INTEGER NOT NULL,
+        link TEXT NOT NULL,
+        calls INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        ms REAL NOT NULL,
+        pruned_at TEXT NOT NULL,
+        adopted_on TEXT,
+        digest TEXT NOT NULL
+    )""",
+    "CREATE TABLE retired (id INTEGER PRIMARY KEY, last INTEGER NOT NULL)",
+    "CREATE INDEX runs_fork_of ON runs(fork_of) WHERE fork_of IS NOT NULL",
+)
+"""What stands for pruned steps; the highest number of a run that is gone: none has it again."""
 
 _FAMILY: Final = """(WITH RECURSIVE family(run) AS (SELECT runs.id
                 UNION ALL SELECT child.id FROM family JOIN runs child

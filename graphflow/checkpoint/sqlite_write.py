@@ -53,6 +53,7 @@ __all__ = [
     "ask_question",
     "end_run",
     "question_to_store",
+    "store_snapshot",
 ]
 
 # OR IGNORE: a step number that is there already stores nothing either
@@ -170,7 +171,7 @@ class StepWrite:
         if self._values:
             store_values(cursor, lease.run, self._values)
         if self._snapshot is not None:
-            _store_snapshot(cursor, lease.run, self._snapshot, self._digest)
+            store_snapshot(cursor, lease.run, self._snapshot, self._digest)
         if self._ending is not None:
             end_run(cursor, lease, self._ending, (step, self._digest))
 
@@ -332,7 +333,15 @@ def question_to_store(
     return (*row[1:], check), found
 
 
-def _store_snapshot(cursor: "Cursor", run: int, snapshot: Snapshot, step_digest: str) -> None:
+def store_snapshot(cursor: "Cursor", run: int, snapshot: Snapshot, step_digest: str) -> None:
+    """Store a snapshot.
+
+    Args:
+        cursor: In a transaction.
+        run: The number of its run.
+        snapshot: The state after a step.
+        step_digest: The digest of that step.
+    """
     texts = (snapshot.state_json, snapshot.counters_json)
     check = snapshot_digest(step_digest, snapshot)
     row = (run, snapshot.step, *texts, check, snapshot.since, snapshot.added_json)

@@ -34,12 +34,16 @@ class Part:
     heads: list[_Row]
     is_tail: bool = False
     first: int = 0
-    """Of a tail: the first of the steps, and the digest that it continues from."""
+    """Of a tail, or when older ones were pruned: the first of the steps, and the digest that it
+    continues from."""
     previous: str | None = None
     adopted: str | None = None
     """The digest of the run's last adoption; None: there is none."""
     adoptions: list[_Row] = field(default_factory=list)
     """Before the columns of each the digest of its step."""
+    anchor: _Row | None = None
+    """What stands for the steps that were pruned: see `sqlite_lineage.ANCHOR`. Of a tail: if it
+    begins there."""
     values: dict[str, str] = field(default_factory=dict)
     """The long values that all these refer to, by digest, as they are stored."""
 

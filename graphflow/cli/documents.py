@@ -111,6 +111,8 @@ def question_document(asked: Asked) -> dict[str, Any]:
 
 
 def _step(step: StepRecord, run: Run[Any]) -> dict[str, Any]:
+    if step.step == run.steps[0].step:  # what it changed is not known when those before are gone
+        return {**step_document(step), "changed": run.values_at(step.step)}
     changed = {name: after for name, (_, after) in run.diff(step.step).items()}
     return {**step_document(step), "changed": changed}
 

@@ -104,7 +104,7 @@ def _failures(run: Run[Any]) -> list[tuple[str, AttemptRecord]]:
     """
     if run.status != "failed":
         return []
-    last = {a.key: a for a in run.attempts if a.step == len(run.steps)}
+    last = {a.key: a for a in run.attempts if a.step == run.steps[-1].step + 1}
     found = []
     for attempt in last.values():
         child = run.children.get(f"{attempt.step}:{attempt.key}")

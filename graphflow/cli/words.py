@@ -115,7 +115,7 @@ def details(run: Run[Any]) -> Iterator[str]:
     """Say what the table of a run leaves out: reasons, questions, failed attempts, calls, state."""
     records = run.records
     yield from _section("fork", _fork(records.header))
-    yield from _section(f"open step {len(run.steps)}", aligned([*run.open.items()]))
+    yield from _section(f"open step {run.steps[-1].step + 1}", aligned([*run.open.items()]))
     asked = (line for one in all_asked(records) for line in question_told(one))
     yield from _section("questions", (f"  {line}" for line in asked))
     trace = [f"  | {line}" for line in last_traceback(run).splitlines()]
@@ -180,17 +180,21 @@ def steps_told(run: Run[Any]) -> Iterator[str]:
         ms = times.get(step.step, 0.0)
         yield f"step {step.step}  {nodes}" + (f"  {duration(ms)}" if step.tasks else "")
         yield from _steps_within(run, step.step)
-        changed = run.diff(step.step)
-        rows = [
-            (cut(name), f"{_value(before)} -> {_value(after)}" if step.step else _value(after))
-            for name, (before, after) in changed.items()
-        ]
+        rows = _changed(run, step.step)
         yield from aligned(rows)
         yield from (f"  {line}" for one in step.decisions for line in decision_told(one))
     if run.open:
-        yield f"step {len(run.steps)}  is open"
+        yield f"step {run.steps[-1].step + 1}  is open"
         yield from aligned([*run.open.items()])
-        yield from _steps_within(run, len(run.steps))
+        yield from _steps_within(run, run.steps[-1].step + 1)
+
+
+def _changed(run: Run[Any], step: int) -> Sequence[tuple[str, str]]:
+    """Tell what a step changed; of the first one that is there, the whole state."""
+    if step == run.steps[0].step:
+        return [(cut(name), _value(value)) for name, value in run.values_at(step).items()]
+    changed = run.diff(step).items()
+    return [(cut(name), f"{_value(old)} -> {_value(new)}") for name, (old, new) in changed]
 
 
 def _steps_within(run: Run[Any], step: int) -> Iterator[str]:

@@ -112,7 +112,7 @@ def _inside(told: _Told, step: int, node: str, keys: Sequence[str]) -> Iterator[
             continue
         depth, spec = told.depth + 1, told.shape.specs.get(node, {}).get("graph") or child.spec
         if len(keys) > 1:
-            ran = f"{child.header.status} · {counted(max(0, len(child.steps) - 1), 'step')}"
+            ran = f"{child.header.status} · {counted(max(0, opened(child) - 1), 'step')}"
             yield PictureStep(None, one_line(key), "", ran, depth=depth)
             depth += 1
         yield from path_of(child, spec, status_within(child, told.records, told.status), depth)

@@ -28,7 +28,7 @@ def summary_of(records: RunRecords, nodes: Sequence[PictureNode]) -> str:
     parts = [header.status + (" (recovered)" if records.recovered else _where(header, nodes))]
     if header.fork_of:
         parts.append(_fork(header))
-    parts.append(counted(max(0, len(records.steps) - 1), "step"))
+    parts.append(_steps(records))
     ms, tokens = sum(took(records, lambda step, _: step).values()), sum(n.tokens for n in nodes)
     parts.append(tally(ms, tokens))
     bound = _dict(loads(header.budget_json)).get("tokens")
@@ -37,6 +37,13 @@ def summary_of(records: RunRecords, nodes: Sequence[PictureNode]) -> str:
     if retries := _retries(nodes):
         parts.append(counted(retries, "retry"))
     return " · ".join(parts)
+
+
+def _steps(records: RunRecords) -> str:
+    if not records.steps:
+        return counted(0, "step")
+    first, last = records.steps[0].step, records.steps[-1].step
+    return counted(last, "step") + (f", those before {first} pruned" if first else "")
 
 
 def _retries(nodes: Sequence[PictureNode]) -> int:

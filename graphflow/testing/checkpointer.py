@@ -44,6 +44,7 @@ from graphflow.testing.records import (
     facts,
 )
 from graphflow.testing.together import TogetherContract
+from graphflow.testing.upkeep import UpkeepContract
 
 __all__ = ["CheckpointerContract", "MakeCheckpointer"]
 
@@ -57,6 +58,7 @@ class CheckpointerContract(
     ForkContract,
     AdoptionContract,
     TogetherContract,
+    UpkeepContract,
 ):
     """The promises of `Checkpointer`; a subclass gives the fixture `make_checkpointer`.
 

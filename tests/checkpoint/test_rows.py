@@ -392,6 +392,7 @@ def test_the_schema_is_read_without_graphflow(shown, db):
         "m005_seals",
         "m006_adoptions",
         "m007_shared_values",
+        "m008_pruning",
     ]
     plain = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     assert plain.execute("SELECT count(*) FROM path").fetchone() == (3,)

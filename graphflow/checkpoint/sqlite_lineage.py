@@ -1,0 +1,59 @@
+"""Where the steps of a run lie: its own, those of runs that it forks, what was pruned."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sqlite3 import Cursor
+
+__all__ = ["ANCHOR", "lineage", "link_before"]
+
+ANCHOR: Final = (
+    "SELECT step, link, calls, tokens, ms, pruned_at, adopted_on, digest FROM anchors WHERE run = ?"
+)
+"""What stands for the steps of a run that were pruned: the first one that it still has, the digest
+of what that continues from, what they had used, when they went, the digest of the one after which
+the run came to the graph of those that are left (if it did), and the digest of all that."""
+
+
+def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
+    """Read the digest that a step continues from: that of the step before.
+
+    Args:
+        cursor: In a transaction.
+        run: The number of the run in the table; the step before may be one of those it forks.
+        step: From 1.
+
+    Returns:
+        The digest; None when the step before is missing.
+    """
+    while True:
+        row = cursor.execute(
+            "SELECT digest FROM steps WHERE run = ? AND step = ?", (run, step - 1)
+        ).fetchone()
+        if row:
+            return str(row[0])
+        (origin,) = cursor.execute("SELECT fork_of FROM runs WHERE id = ?", (run,)).fetchone()
+        if origin is None or origin >= run:
+            return None
+        run = origin
+
+
+def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[Any, ...] | None]]:
+    """List a run and those that it forks, as far as it still shares steps of them, oldest first.
+
+    Returns:
+        Of each its number, where the steps end that it gives, and its anchor; that of any but the
+        first gives no steps.
+    """
+    below: int | None = None
+    found: list[tuple[int, int | None, tuple[Any, ...] | None]] = []
+    while True:
+        origin, step = cursor.execute(
+            "SELECT fork_of, fork_step FROM runs WHERE id = ?", (number,)
+        ).fetchone()
+        anchor = cursor.execute(ANCHOR, (number,)).fetchone()
+        found.append((number, below, anchor))
+        is_cut = anchor is not None and (below is None or anchor[0] < below)
+        if is_cut or origin is None or origin >= number:
+            return found[::-1]
+        number, below = origin, step if below is None else min(below, step)
