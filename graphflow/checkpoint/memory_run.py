@@ -251,8 +251,10 @@ class MemoryRun:
             found.items += [item for item in _sorted(run.items) if item.step < shared]
             found.questions += [asked for asked in run.questions.values() if asked.step < shared]
             found.memos += [memo for memo in _sorted(run.memos) if memo.step < shared]
+            # A child that is shared stands as the root that it has, not as the fork
+            stands = (root or header) if run is self else as_seen(run.root().header)
             found.children += [
-                child.records(root=root or header)
+                child.records(root=stands)
                 for child in run.children
                 if (child.header.parent_step or 0) < shared
             ]

@@ -99,7 +99,10 @@ def _children(
     own: tuple[Sequence[StepRecord], Sequence[GraphUse]],
     columns: Columns,
 ) -> list[RunRecords]:
-    found = [_records(child, root, columns) for child in stored.children]
+    found = [
+        _records(child, as_seen(child.root) if child.root else root, columns)
+        for child in stored.children
+    ]
     return in_order(found, *own) if found else found
 
 

@@ -206,8 +206,12 @@ def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
     _read_graphs(cursor, stored)
     names = [name for part in stored.parts for _, name, _ in part.heads]
     stored.children = _children(cursor, names)
+    shared = {name for part in stored.parts[:-1] for _, name, _ in part.heads}
     for child in stored.children:
-        _fill(cursor, child, number_of(cursor, child.header.run_id), tail=False)
+        of_child = number_of(cursor, child.header.run_id)
+        if child.header.run_id in shared:
+            child.root = root_of(cursor, of_child)
+        _fill(cursor, child, of_child, tail=False)
 
 
 def _read_graphs(cursor: "Cursor", stored: Stored) -> None:

@@ -109,6 +109,16 @@ class ForkContract:
         assert tail.attempts == [a_failure(3, key="own")]
         assert [*tail.items, *tail.questions, *tail.memos, *tail.children] == []
 
+    def test_a_shared_child_stands_as_its_own_root(self, store: Checkpointer) -> None:
+        """A child that a run went on without stands as that run does, read from a fork too."""
+        lease = begin_run(store)
+        child = begin_child(store, lease, 1)
+        store.commit(lease, a_step(1), a_snapshot(1), Ending("failed", "task"))
+        _fork(store, "fork", "run-1", 1)
+        for run_id in ("run-1", "fork"):
+            assert store.load(run_id).children[0].header.status == "failed"
+        assert store.load(child.run_id).header.status == "failed"
+
     def test_what_is_shared_is_spent_by_the_origin(self, store: Checkpointer) -> None:
         """A fork has spent what it did itself, and not what it shares."""
         lease = begin_run(store)
