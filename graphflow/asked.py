@@ -30,6 +30,8 @@ class Asked:
     """Whether what failed is run again."""
     commits: int | None = None
     tags: Mapping[str, str] | None = None
+    take_over: bool = False
+    """Whether the run is taken from an owner that lives, too."""
 
 
 def budget_of(header: RunHeader) -> Budget | None:

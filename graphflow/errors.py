@@ -22,6 +22,7 @@ GraphflowError
     RunBusyError                    another process is advancing the run
     RunSharedError                  the run cannot be deleted: another one needs it
     LeaseLostError                  another process has taken the run over
+    RunOverError                    the run is done or cancelled: nobody can take it
     GraphChangedError               the run cannot go on with this graph: .verdict
       MigrationError                  its state does not fit this graph's (a StateError too)
   CheckpointError                 look at the database
@@ -81,6 +82,7 @@ __all__ = [
     "RunExistsError",
     "RunFailedError",
     "RunNotFoundError",
+    "RunOverError",
     "RunSharedError",
     "StateError",
     "StepError",
@@ -247,7 +249,20 @@ class RunNotFoundError(RunError, LookupError):
 
 
 class RunBusyError(RunError):
-    """Another process is advancing this run."""
+    """Another process is advancing this run.
+
+    Attributes:
+        holder: That process, as the records name it; None: it is this one.
+        since: When it took the run, in UTC and ISO 8601.
+    """
+
+    def __init__(self, message: str, holder: str | None = None, since: str | None = None) -> None:
+        super().__init__(message)
+        self.holder, self.since = holder, since
+
+
+class RunOverError(RunError):
+    """The run is done or was cancelled: it cannot be taken."""
 
 
 class RunSharedError(RunError):

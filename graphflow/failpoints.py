@@ -69,13 +69,19 @@ def parse(text: str) -> tuple[str, int]:
     return name, passage
 
 
-def killer(name: str, passage: int) -> Callable[[str], None]:
-    """Make what ends this process without warning at the n-th passage of a point."""
+def killer(name: str, passage: int, how: signal.Signals = signal.SIGKILL) -> Callable[[str], None]:
+    """Make what ends this process without warning at the n-th passage of a point.
+
+    Args:
+        name: The point.
+        passage: From 1.
+        how: The signal that it sends itself.
+    """
     passages = count(1)  # threads take turns with it without a lock
 
     def kill(point: str) -> None:
         if point == name and next(passages) == passage:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
 
     return kill
 

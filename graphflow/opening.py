@@ -17,7 +17,7 @@ from graphflow.engine.core import Bounds, Forked, advance
 from graphflow.engine.effects import Outcome, Steps
 from graphflow.engine.position import Position, restore
 from graphflow.engine.tasks import Task
-from graphflow.errors import InputError, RunExistsError, RunNotFoundError
+from graphflow.errors import InputError, RunExistsError, RunNotFoundError, RunOverError
 from graphflow.forking import Prepared
 from graphflow.history import values_now
 from graphflow.names import new_run_id
@@ -259,7 +259,15 @@ class Opener:
             return Opened(self._plan, session, Position(header.step, {}), bounds, over=records)
         position = restore(self._plan, records)
         new_limits = None if asked.limits is None else limits_json(limits)
-        newer = session.take(limits_json=new_limits, budget_json=budget_json(asked.budget))
+        try:
+            newer = session.take(
+                limits_json=new_limits,
+                budget_json=budget_json(asked.budget),
+                take_over=asked.take_over,
+            )
+        except RunOverError:  # somebody else has come to its end meanwhile
+            over = self._store.load(header.run_id, tail=True)
+            return Opened(self._plan, session, position, bounds, over=over)
         try:
             if newer is not None:  # until it was taken, somebody else may have gone on
                 position = restore(self._plan, newer)

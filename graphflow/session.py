@@ -95,12 +95,19 @@ class Session:
         self._used: dict[str, tuple[int, int]] = {}
         self._begun: set[str] = set()  # the maps of the open step that have been told of
 
-    def take(self, *, limits_json: str | None, budget_json: str | None = None) -> RunRecords | None:
+    def take(
+        self,
+        *,
+        limits_json: str | None,
+        budget_json: str | None = None,
+        take_over: bool = False,
+    ) -> RunRecords | None:
         """Take the run, which is stored, in order to advance it.
 
         Args:
             limits_json: Its limits from now on; None: as they are.
             budget_json: Its budget from now on; None: as it is.
+            take_over: Whether to take it from who advances it.
 
         Returns:
             The tail of its records, read under the lease; None of a child.
@@ -108,7 +115,7 @@ class Session:
         Raises:
             RunBusyError: It is being advanced, here or by another process.
         """
-        self._claim()
+        self._claim(take_over=take_over)
         try:
             run_id, under = self.header.run_id, self._parent.lease if self._parent else None
             self._lease = self.store.take(
@@ -117,6 +124,7 @@ class Session:
                 limits_json=limits_json,
                 budget_json=budget_json,
                 under=under,
+                take_over=take_over,
             )
             if self._parent is not None:  # nobody else can have had a child meanwhile
                 return None
@@ -302,7 +310,7 @@ class Session:
             for event in events_of(self.header.run_id, effect):
                 self.shared.channel.put(event)
 
-    def _claim(self) -> None:
+    def _claim(self, *, take_over: bool = False) -> None:
         """Note that this process advances the run; the store's lease is for other processes."""
         key, me = (id(self.store), self.header.run_id), get_ident()
         with _guard:
@@ -310,7 +318,8 @@ class Session:
             # An interrupt may have come between the taking of a run and the `with`: nobody is
             # left who would let go of it, and the same thread has come back.
             is_lost = holder is not None and not holder.is_entered and holder.thread == me
-            if holder is not None and holder is not self and not is_lost:
+            is_free = holder is None or holder is self or is_lost or take_over
+            if not is_free:
                 raise RunBusyError(
                     f"run {self.header.run_id} is being advanced in this process already; wait"
                     " for it, or interrupt it first"

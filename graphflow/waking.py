@@ -58,6 +58,7 @@ class Wakes(Generic[S]):
         limits: Limits | None = None,
         budget: Budget | None = None,
         deps: Any = None,
+        take_over: bool = False,
     ) -> Run[S]:
         """Go on with a run from its last committed step.
 
@@ -69,14 +70,16 @@ class Wakes(Generic[S]):
             limits: New bounds, from now on those of the run and of its open subgraphs.
             budget: A new budget, from now on that of the run: what was used before counts.
             deps: As for `run`; they are not stored.
+            take_over: Whether to take it from a process that lives, but hangs or is out of reach:
+                what that one still writes is refused.
 
         Raises:
             RunNotFoundError: There is no such run.
-            RunBusyError: Another process is advancing it.
+            RunBusyError: Another process is advancing it, and `take_over` is False.
             GraphChangedError: It cannot go on with this graph.
             RunFailedError: A node failed again.
         """
-        opened = self._take(run_id, Asked(limits, budget, deps))
+        opened = self._take(run_id, Asked(limits, budget, deps, take_over=take_over))
         return self._runner.raise_if_failed(*self._runner.advance(opened))
 
     async def aresume(
@@ -86,9 +89,10 @@ class Wakes(Generic[S]):
         limits: Limits | None = None,
         budget: Budget | None = None,
         deps: Any = None,
+        take_over: bool = False,
     ) -> Run[S]:
         """Do as `resume` does, in the running event loop."""
-        opened = self._take(run_id, Asked(limits, budget, deps))
+        opened = self._take(run_id, Asked(limits, budget, deps, take_over=take_over))
         return self._runner.raise_if_failed(*await self._runner.aadvance(opened))
 
     def answer(

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
 from threading import RLock
 from typing import Any
 
 from graphflow.checkpoint.memory_prune import delete_run, prune, size_of
 from graphflow.checkpoint.memory_run import Mark, MemoryRun
+from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import (
     answered_already,
@@ -116,6 +118,7 @@ class MemoryCheckpointer:
         limits_json: str | None = None,
         budget_json: str | None = None,
         under: Lease | None = None,
+        take_over: bool = False,
     ) -> Lease:
         """Take a run in order to advance it; see `Checkpointer.take`."""
         with self._lock:
@@ -128,7 +131,8 @@ class MemoryCheckpointer:
             elif header.parent is not None:
                 raise of_a_family(run_id, header.parent)
             else:
-                check_free(header, owner, run.since)
+                lives = (lambda _: False) if take_over else is_alive
+                check_free(header, owner, run.since, lives)
                 lease = MemoryLease(run_id, header.epoch + 1, run=run)
             self._note(run)
             run.since = now()
@@ -275,8 +279,8 @@ class MemoryCheckpointer:
             found = [copied(run.header) for run in self._runs.values() if run.parent is None]
         found.reverse()  # of two runs of one time stamp, the one begun last comes first too
         found.sort(key=lambda header: header.created_at, reverse=True)
-        alive: dict[str, bool] = {}
-        seen = (as_seen(header, alive=alive) for header in found if graph in (None, header.graph))
+        lives = cache(is_alive)
+        seen = (as_seen(header, lives=lives) for header in found if graph in (None, header.graph))
         return list(islice((header for header in seen if status in (None, header.status)), limit))
 
     def find(self, prefix: str) -> str:

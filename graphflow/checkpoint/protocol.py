@@ -108,6 +108,7 @@ class Checkpointer(Protocol):
         limits_json: str | None = None,
         budget_json: str | None = None,
         under: Lease | None = None,
+        take_over: bool = False,
     ) -> Lease:
         """Take a run in order to advance it: raise its epoch, name its owner, set it running.
 
@@ -118,11 +119,14 @@ class Checkpointer(Protocol):
             budget_json: A new budget for the run.
             under: Of a child, the lease of its parent: the child is set running, and has no epoch
                 and no owner of its own.
+            take_over: Whether to take it from an owner that lives, too: what that one writes
+                afterwards is refused.
 
         Raises:
             RunNotFoundError: There is no such run.
-            RunBusyError: Its owner is another process that lives, or it is a child and `under` is
-                missing.
+            RunOverError: It is done or cancelled.
+            RunBusyError: Its owner is another process that lives and `take_over` is False, or it
+                is a child and `under` is missing.
             CheckpointError: `under` is not the lease of its parent.
         """
         ...

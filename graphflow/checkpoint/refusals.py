@@ -1,8 +1,8 @@
 """What every store refuses, in the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from graphflow.checkpoint.owner import describe, is_alive, is_here
+from graphflow.checkpoint.owner import describe, is_alive
 from graphflow.checkpoint.protocol import Lease
 from graphflow.clock import now
 from graphflow.errors import (
@@ -14,6 +14,7 @@ from graphflow.errors import (
     RunError,
     RunExistsError,
     RunNotFoundError,
+    RunOverError,
     RunSharedError,
 )
 from graphflow.records import Ending, QuestionRecord, RunHeader, RunStatus
@@ -89,25 +90,39 @@ def the_one(prefix: str, found: Sequence[str], where: str) -> str:
     return found[0]
 
 
-def check_free(header: RunHeader, owner: str, since: str | None, release: str = "") -> None:
+def check_free(
+    header: RunHeader,
+    owner: str,
+    since: str | None,
+    lives: Callable[[str], bool] = is_alive,
+) -> None:
     """Check that a process may take a run.
 
     Args:
         header: The run as it stands.
         owner: Who wants it.
         since: When the one who has it took it.
-        release: The command that frees it when its process is on a machine that is gone.
+        lives: Tells whether an owner lives.
 
     Raises:
+        RunOverError: It is done or cancelled.
         RunBusyError: Another process that lives advances it.
     """
+    if header.status in ("done", "cancelled"):
+        raise RunOverError(
+            f"run {header.run_id!r} is {header.status} already and was not taken; look at it with "
+            f"`graphflow show {header.run_id}`, or fork it to go another way."
+        )
     holder = header.owner
-    if header.status != "running" or holder is None or holder == owner or not is_alive(holder):
+    if header.status != "running" or holder is None or holder == owner or not lives(holder):
         return
-    by_hand = "" if is_here(holder) or not release else f" If that is gone for good: {release}"
     raise RunBusyError(
         f"run {header.run_id!r} is being advanced by {describe(holder)} since {since}. Wait until "
-        f"it is done, or end that process: then the run can be resumed at once.{by_hand}"
+        "it is done, or end that process: then the run can be resumed at once. If it hangs, "
+        f"resume({header.run_id!r}, take_over=True), `graphflow resume --take-over`, takes the run "
+        "from it, and refuses what it writes afterwards.",
+        holder,
+        since,
     )
 
 
@@ -313,18 +328,21 @@ def pruned(run_id: str, step: int, first: int) -> CheckpointError:
     )
 
 
-def check_idle(header: RunHeader, since: str | None) -> None:
+def check_idle(
+    header: RunHeader, since: str | None, lives: Callable[[str], bool] = is_alive
+) -> None:
     """Check that nobody advances a run that is to be deleted.
 
     Args:
         header: The run as it stands.
         since: When its owner took it.
+        lives: Tells whether an owner lives.
 
     Raises:
         RunBusyError: A process that lives does, this one included.
     """
     holder = header.owner
-    if header.status != "running" or holder is None or not is_alive(holder):
+    if header.status != "running" or holder is None or not lives(holder):
         return
     raise RunBusyError(
         f"run {header.run_id!r} is being advanced by {describe(holder)} since {since}. Nothing was "

@@ -1,9 +1,9 @@
 """Runs kept in one SQLite file that people can read."""
 
 import os
-import shlex
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -139,10 +139,13 @@ class SqliteCheckpointer:
         limits_json: str | None = None,
         budget_json: str | None = None,
         under: Lease | None = None,
+        take_over: bool = False,
     ) -> Lease:
         """Take a run in order to advance it; see `Checkpointer.take`."""
         parent = None if under is None else own_lease(under)
         given = limits_json, budget_json
+        file = self._file or self._open()
+        lives = (lambda _: False) if take_over else file.lives
 
         def work(cursor: "Cursor") -> SqliteLease:
             header = header_of(cursor, run_id)
@@ -150,10 +153,9 @@ class SqliteCheckpointer:
                 raise not_found(run_id, str(self.path))
             if parent is not None:
                 return take_child(cursor, header, parent, given)
-            release = self._release_by_hand(run_id)
-            return take_run(cursor, header, owner, given, release, columns=self._columns)
+            return take_run(cursor, header, owner, given, lives, columns=self._columns)
 
-        return (self._file or self._open()).write(work)
+        return file.write(work)
 
     def commit(
         self, lease: Lease, step: StepRecord, snapshot: Snapshot | None, ending: Ending | None
@@ -227,7 +229,7 @@ class SqliteCheckpointer:
         stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail))
         if stored is None:
             raise not_found(run_id, str(self.path))
-        return checked(stored, self._columns)
+        return checked(stored, self._columns, file.lives)
 
     def spent(self, run_id: str) -> Spent:
         """Add up what a run and its children used; see `Checkpointer.spent`."""
@@ -246,9 +248,9 @@ class SqliteCheckpointer:
         stored: RunStatus | None = "running" if status == "stale" else status
 
         def work(cursor: "Cursor") -> list[RunHeader]:
-            alive: dict[str, bool] = {}
+            lives = cache(file.lives)
             seen = (
-                (as_seen(header, alive=alive), values)
+                (as_seen(header, lives=lives), values)
                 for header, values in headers(cursor, stored, graph)
             )
             chosen = islice(((h, v) for h, v in seen if status in (None, h.status)), limit)
@@ -328,11 +330,6 @@ class SqliteCheckpointer:
             store_values(cursor, lease.run, found)
 
         (self._file or self._open()).write(work)
-
-    def _release_by_hand(self, run_id: str) -> str:
-        quoted = run_id.replace("'", "''")
-        sql = f"UPDATE runs SET owner = NULL WHERE run_id = '{quoted}'"  # noqa: S608 - a command to read and type; nothing runs it
-        return f"`sqlite-utils {shlex.quote(str(self.path))} {shlex.quote(sql)}`"
 
 
 def _checked_path(path: str | os.PathLike[str], create: bool) -> Path:

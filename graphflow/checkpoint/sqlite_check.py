@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
+from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.rows import (
     Row,
@@ -47,21 +48,26 @@ __all__ = ["check_row", "checked", "unsealed"]
 _T = TypeVar("_T")
 
 
-def checked(stored: Stored, columns: Columns) -> RunRecords:
+def checked(
+    stored: Stored, columns: Columns, lives: Callable[[str], bool] = is_alive
+) -> RunRecords:
     """Make records of rows.
 
     Args:
         stored: The rows.
         columns: How the database stores values.
+        lives: Tells whether the owner of a run lives.
 
     Raises:
         CheckpointCorruptError: A row is not what was written, or one is missing.
     """
-    return _records(stored, stored.root and as_seen(stored.root), columns)
+    return _records(stored, stored.root and as_seen(stored.root, lives=lives), columns, lives)
 
 
-def _records(stored: Stored, root: RunHeader | None, columns: Columns) -> RunRecords:
-    header = as_seen(stored.header, root)
+def _records(
+    stored: Stored, root: RunHeader | None, columns: Columns, lives: Callable[[str], bool]
+) -> RunRecords:
+    header = as_seen(stored.header, root, lives)
     if not stored.is_sealed:
         raise unsealed(header.run_id)
     if not stored.parts:
@@ -87,7 +93,7 @@ def _records(stored: Stored, root: RunHeader | None, columns: Columns) -> RunRec
         _loose(stored, columns, "item", item_from),
         _loose(stored, columns, "question", question_from),
         _loose(stored, columns, "memo", memo_from),
-        _children(stored, root or header, (steps, graphs), columns),
+        _children(stored, root or header, (steps, graphs), columns, lives),
         graphs if len(graphs) > 1 else [],
         _used_before(stored.parts[0]),
     )
@@ -98,9 +104,10 @@ def _children(
     root: RunHeader,
     own: tuple[Sequence[StepRecord], Sequence[GraphUse]],
     columns: Columns,
+    lives: Callable[[str], bool],
 ) -> list[RunRecords]:
     found = [
-        _records(child, as_seen(child.root) if child.root else root, columns)
+        _records(child, as_seen(child.root, lives=lives) if child.root else root, columns, lives)
         for child in stored.children
     ]
     return in_order(found, *own) if found else found

@@ -15,6 +15,7 @@ from threading import Lock, get_ident
 from typing import Any, Final, Literal, TypeVar
 
 from graphflow import failpoints
+from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.sqlite_errors import locked, translated
 from graphflow.checkpoint.sqlite_group import (
     Place,
@@ -26,7 +27,7 @@ from graphflow.checkpoint.sqlite_group import (
 )
 from graphflow.checkpoint.sqlite_points import connection_kind, telling
 from graphflow.checkpoint.sqlite_schema import prepare
-from graphflow.checkpoint.writers_lock import WritersLock
+from graphflow.checkpoint.writers_lock import WritersLock, lock_of
 from graphflow.errors import DatabaseUnavailableError
 
 __all__ = ["Durability", "SqliteFile"]
@@ -49,6 +50,7 @@ class SqliteFile:
         users: How many checkpointers share it.
         transactions: How many were committed through this connection.
         is_closed: The last one has closed it.
+        lives: Tells whether a process that writes to it lives.
     """
 
     def __init__(self, path: Path, durability: Durability) -> None:
@@ -56,8 +58,9 @@ class SqliteFile:
         self.users = 0
         self.transactions = 0
         self.is_closed = False
+        self.lives = partial(is_alive, lock=lock_of(path))
         self._durability = durability
-        self._wal = path.with_name(path.name + "-wal")
+        self._wal = Path(f"{path.resolve()}-wal")
         self._name = str(path)
         info = path.stat()
         self._inode, self._device = info.st_ino, info.st_dev

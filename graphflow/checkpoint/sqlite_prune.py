@@ -6,9 +6,9 @@ is cut gets an anchor, before which nothing is read. A prune that was interrupte
 the next one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -106,7 +106,7 @@ def prune(file: "SqliteFile", wish: Wish, columns: Columns, *, dry_run: bool) ->
     """
     if not dry_run:
         _finish(file)
-    runs = file.read(_facts)
+    runs = file.read(partial(_facts, lives=file.lives))
     planned, known = plan(runs, wish), {run.number: run for run in runs}
     if dry_run:
         return file.read(partial(_foreseen, known=known, planned=planned))
@@ -146,7 +146,7 @@ def delete_run(file: "SqliteFile", run_id: str) -> bool:
             raise part_of(run_id, header.parent)
         number = number_of(cursor, run_id)
         (since,) = cursor.execute("SELECT taken_at FROM runs WHERE id = ?", (number,)).fetchone()
-        check_idle(header, since)
+        check_idle(header, since, file.lives)
         family = family_of(cursor, number)
         if forks := _forks(cursor, family):
             raise still_shared(run_id, forks)
@@ -160,9 +160,11 @@ def delete_run(file: "SqliteFile", run_id: str) -> bool:
     return True
 
 
-def _facts(cursor: "Cursor", near: int | None = None) -> list[RunFacts]:
+def _facts(
+    cursor: "Cursor", near: int | None = None, lives: Callable[[str], bool] = is_alive
+) -> list[RunFacts]:
     """Read the facts of all runs, or of one family with its forks, and theirs."""
-    alive: dict[str, bool] = {}
+    lives = cache(lives)
     more, given = ("", ()) if near is None else (_NEAR, (near,))
     found = []
     for number, run_id, graph, status, owner, *rest in cursor.execute(
@@ -170,7 +172,7 @@ def _facts(cursor: "Cursor", near: int | None = None) -> list[RunFacts]:
     ):
         seen = status
         if status == "running" and owner is not None:
-            seen = "running" if alive.setdefault(owner, is_alive(owner)) else "stale"
+            seen = "running" if lives(owner) else "stale"
         found.append(RunFacts(number, run_id, graph, seen, *rest))
     return found
 

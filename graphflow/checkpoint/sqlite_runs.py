@@ -1,5 +1,6 @@
 """Beginning, taking and stopping runs: roots, children and forks."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
@@ -181,7 +182,7 @@ def take_run(
     header: RunHeader,
     owner: str,
     given: tuple[str | None, str | None],
-    release: str,
+    lives: Callable[[str], bool],
     *,
     columns: Columns,
 ) -> SqliteLease:
@@ -192,19 +193,20 @@ def take_run(
         header: The run as it is stored.
         owner: Who takes it.
         given: New limits, and a new budget.
-        release: The command that frees it by hand.
+        lives: Tells whether an owner lives; none does for who takes the run over.
         columns: How the database stores values.
 
     Raises:
+        RunOverError: It is done or cancelled.
         RunBusyError: Another process that lives advances it, or it is a child.
     """
     run_id = header.run_id
     if header.parent is not None:
         raise of_a_family(run_id, header.parent)
     number = number_of(cursor, run_id)
-    (since,) = cursor.execute("SELECT taken_at FROM runs WHERE id = ?", (number,)).fetchone()
-    check_free(header, owner, since, release)
     _check_seal(cursor, number)
+    (since,) = cursor.execute("SELECT taken_at FROM runs WHERE id = ?", (number,)).fetchone()
+    check_free(header, owner, since, lives)
     cursor.execute(_TAKE, (header.epoch + 1, owner, now(), *given, number))
     seal_run(cursor, number)
     return _filled(cursor, SqliteLease(run_id, header.epoch + 1, run=number, columns=columns))

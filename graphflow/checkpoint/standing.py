@@ -1,6 +1,6 @@
 """How runs are seen: what is stored says nothing of an owner that has died, nor of order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -18,14 +18,16 @@ def copied(header: RunHeader) -> RunHeader:
 
 
 def as_seen(
-    header: RunHeader, root: RunHeader | None = None, alive: dict[str, bool] | None = None
+    header: RunHeader,
+    root: RunHeader | None = None,
+    lives: Callable[[str], bool] = is_alive,
 ) -> RunHeader:
     """Say how a run stands.
 
     Args:
         header: The run as it is stored.
         root: Of a child, its root as it is seen.
-        alive: Which owners live, as far as it is known; more is noted in it.
+        lives: Tells whether an owner lives.
 
     Returns:
         The header itself, or a copy with another status. A running run whose owner has died is
@@ -39,12 +41,9 @@ def as_seen(
             return header
         status = "cancelled" if root.status == "done" else root.status
         return replace(header, status=status, reason=root.reason)
-    if header.owner is None:
+    if header.owner is None or lives(header.owner):
         return header
-    known = {} if alive is None else alive
-    if header.owner not in known:
-        known[header.owner] = is_alive(header.owner)
-    return header if known[header.owner] else replace(header, status="stale")
+    return replace(header, status="stale")
 
 
 def in_order(

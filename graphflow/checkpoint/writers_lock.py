@@ -21,9 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from graphflow.checkpoint.owner import leave_mark
 from graphflow.errors import DatabaseUnavailableError
 
-__all__ = ["WritersLock", "has_wal_reset_fault"]
+__all__ = ["WritersLock", "has_wal_reset_fault", "lock_of"]
 
 _FIRST: Final = (3, 7, 0)  # the first with a WAL
 _MENDED: Final = (3, 51, 3)
@@ -40,11 +41,18 @@ def has_wal_reset_fault(version: tuple[int, ...]) -> bool:
     return _FIRST <= version < _MENDED
 
 
+def lock_of(database: Path) -> Path:
+    """Name the lock file of a database: beside the file itself, by whichever link it is opened."""
+    real = database.resolve()
+    return real.with_name(real.name + "-lock")
+
+
 class WritersLock:
     """An advisory lock on `FILE-lock`; the kernel releases it when its process dies.
 
-    The file is there while somebody has the database open. It is no part of the database's own
-    file, where SQLite would lose its locks when we close ours.
+    The file is there while somebody has the database open, and says that its writers live (see
+    `owner`). It is no part of the database's own file, where SQLite would lose its locks when we
+    close ours.
 
     Raises:
         TimeoutError: It was not to be had in time (from `with`).
@@ -52,7 +60,7 @@ class WritersLock:
     """
 
     def __init__(self, database: Path, seconds: float) -> None:
-        self.path = database.with_name(database.name + "-lock")
+        self.path = lock_of(database)
         self._database = database
         self._seconds = seconds
         self._fd = self._open()
@@ -119,7 +127,7 @@ class WritersLock:
         # Who may use the database may use the lock
         mode = stat.S_IMODE(self._database.stat().st_mode)
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         except OSError as error:
             raise DatabaseUnavailableError(
                 f"{self._database} cannot be opened to write: {self.path.name} beside it, which "
@@ -127,6 +135,8 @@ class WritersLock:
                 "whoever writes the database read and write that file too, or remove it when "
                 "nobody has the database open."
             ) from error
+        leave_mark(fd)
+        return fd
 
     def _is_there(self) -> bool:
         try:

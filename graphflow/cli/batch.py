@@ -40,6 +40,7 @@ class Job:
         tags: Words to find the run by.
         malformed: Why it cannot be run; empty when it can.
         listen: Called with each event of the run; None: nobody listens.
+        take_over: Whether to take the run from a process that lives.
     """
 
     label: str
@@ -50,6 +51,7 @@ class Job:
     tags: dict[str, str] = field(default_factory=dict)
     malformed: str = ""
     listen: Callable[[Event], None] | None = None
+    take_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ def _start(flow: Flow[Any], job: Job) -> Run[Any]:
             job.listen(event)
         return flow.get(job.run_id)
     if job.given is None:
-        return flow.resume(job.run_id, limits=job.limits, budget=job.budget)
+        return flow.resume(
+            job.run_id, limits=job.limits, budget=job.budget, take_over=job.take_over
+        )
     return flow.run(
         job.given, run_id=job.run_id, limits=job.limits, budget=job.budget, tags=job.tags
     )

@@ -133,6 +133,12 @@ def _jobs(batch: Batch, flow: Flow[Any], bounds: Mapping[str, Any]) -> list[Job]
 @click.option(
     "--all", "every", is_flag=True, help="All failed, paused and stale runs of the graph."
 )
+@click.option(
+    "--take-over",
+    "takes_over",
+    is_flag=True,
+    help="Take it from a process that lives, but hangs: what that one writes is refused.",
+)
 @database_option
 @bound_options
 @concurrency_option
@@ -143,6 +149,7 @@ def resume(
     run: str | None,
     *,
     every: bool,
+    takes_over: bool,
     database: str,
     concurrency: int,
     streams: bool,
@@ -158,15 +165,19 @@ def resume(
         target, run = None, target
     if bool(run) == every:
         raise click.UsageError("name a RUN, or give --all; `graphflow runs` lists them")
-    if every and streams:
-        raise click.UsageError("--stream tells one run; name it")
+    if every and (streams or takes_over):
+        word = "--stream tells" if streams else "--take-over takes"
+        raise click.UsageError(f"{word} one run; name it")
+    if streams and takes_over:
+        raise click.UsageError("--take-over and --stream: give one of them")
     with Output(as_json=as_json) as out, compiled(target, database) as (flow, place):
         store = flow.store
         if run:
             header = store.load(store.find(run), tail=True).header
             if header.status == "done" and header.graph == flow.name:
                 out.say("it was done before; nothing runs")
-            job = _listening(_again(header, bounds), out, streams=streams)
+            job = replace(_again(header, bounds), take_over=takes_over)
+            job = _listening(job, out, streams=streams)
             code = _do_one(out, flow, job, place)
         else:
             found = [h for h in reversed(store.runs(graph=flow.name)) if h.status in OPEN]

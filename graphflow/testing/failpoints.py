@@ -11,6 +11,7 @@ A program of its own is ended with `GRAPHFLOW_FAIL_AT=commit.after:3` in its env
 """
 
 import os
+import signal
 import sys
 import traceback
 from collections import Counter
@@ -21,7 +22,7 @@ from threading import Lock
 from graphflow import failpoints
 from graphflow.failpoints import POINTS, VARIABLE, killer
 
-__all__ = ["POINTS", "VARIABLE", "crash_at", "in_child", "raise_at", "seen_points"]
+__all__ = ["POINTS", "VARIABLE", "crash_at", "freeze_at", "in_child", "raise_at", "seen_points"]
 
 
 @contextmanager
@@ -62,6 +63,20 @@ def raise_at(point: str, error: BaseException, passage: int = 1) -> Iterator[Non
                 raise error
 
     with _called(fail):
+        yield
+
+
+@contextmanager
+def freeze_at(point: str, passage: int = 1) -> Iterator[None]:
+    """Stop this process with SIGSTOP at a point, until somebody sends it SIGCONT.
+
+    Args:
+        point: As for `crash_at`. In a transaction, between `begin` and `commit.after`, a frozen
+            process keeps the database locked for all others.
+        passage: Which time.
+    """
+    _check(point, passage)
+    with _called(killer(point, passage, signal.SIGSTOP)):
         yield
 
 

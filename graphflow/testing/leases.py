@@ -9,7 +9,13 @@ import pytest
 
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.protocol import Checkpointer, Lease
-from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError, RunNotFoundError
+from graphflow.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RunBusyError,
+    RunNotFoundError,
+    RunOverError,
+)
 from graphflow.records import Ending, StepRecord
 from graphflow.testing.records import (
     NEW_SPEC_JSON,
@@ -85,6 +91,35 @@ class LeaseContract:
         lease = store.take("run-1", this_process())
         assert [h.run_id for h in store.runs(status="running")] == ["run-1"]
         store.commit(lease, a_step(1), None, None)
+
+    def test_a_living_owner_is_replaced_by_hand(self, store: Checkpointer, other: str) -> None:
+        """A run can be taken over from a process that lives; what that one writes is refused."""
+        old = begin_run(store, owner=other)
+        with pytest.raises(RunBusyError) as busy:
+            store.take("run-1", this_process())
+        assert busy.value.holder == other
+        assert busy.value.since is not None
+        assert busy.value.since in str(busy.value)
+        new = store.take("run-1", this_process(), take_over=True)
+        assert store.load("run-1").header.owner == this_process()
+        for verb in VERBS:
+            with pytest.raises(LeaseLostError, match="taken over"):
+                do_verb(store, old, verb, 1)
+        store.commit(new, a_step(1), None, None)
+
+    @pytest.mark.parametrize("status", ["done", "cancelled"])
+    def test_a_run_that_is_over_is_not_taken(self, store: Checkpointer, status: Any) -> None:
+        """Who read a run before it was done or cancelled cannot wake it, not even by force."""
+        lease = begin_run(store)
+        if status == "done":
+            store.commit(lease, a_step(1), None, Ending("done"))
+        else:
+            store.stop("run-1", Ending("cancelled"))
+        before = store.load("run-1")
+        for force in (False, True):
+            with pytest.raises(RunOverError, match=status):
+                store.take("run-1", this_process(), take_over=force)
+        assert store.load("run-1") == before
 
     def test_a_process_takes_its_own_run_back(self, store: Checkpointer) -> None:
         """A process may take a run that it has, and the lease from before is lost."""

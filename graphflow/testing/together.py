@@ -195,7 +195,7 @@ def _every_verb(store: Checkpointer, lease: Lease) -> Callable[[], None]:
         begin_child(store, lease, 1)
         store.keep(lease, 1, a_task(1))
         store.commit(lease, a_step(1, tasks=2), a_snapshot(1), None)
-        store.commit(lease, a_step(2), None, Ending("done"))
+        store.commit(lease, a_step(2), None, Ending("paused", "limit:steps"))
         taken = store.take(lease.run_id, this_process(), limits_json="[]", budget_json="[]")
         store.commit(taken, a_step(3), None, None)
         store.stop(lease.run_id, Ending("cancelled"))

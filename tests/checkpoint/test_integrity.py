@@ -272,11 +272,11 @@ def test_an_owner_can_be_taken_out_by_hand(full):
     """A run that was freed by hand is read and taken; one whose owner was changed is damaged."""
     store = SqliteCheckpointer(full)
     change(full, "UPDATE runs SET owner = NULL WHERE id = 1")
-    change(full, "UPDATE runs SET owner = owner || 'x' WHERE id = 2")
+    change(full, "UPDATE runs SET owner = 'x' || owner WHERE id = 2")
     assert store.load("run-1").header.owner is None
     store.take("run-1", this_process())
     with pytest.raises(CheckpointCorruptError, match="how it stands"):
-        store.take("run-2", this_process())
+        store.take("run-2", this_process(), take_over=True)
     store.close()
 
 

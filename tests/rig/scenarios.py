@@ -9,8 +9,9 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -31,13 +32,32 @@ from graphflow import (
 )
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import LeaseLostError, RunNotFoundError
+from graphflow.errors import (
+    DatabaseUnavailableError,
+    LeaseLostError,
+    RunBusyError,
+    RunNotFoundError,
+)
 from graphflow.flow import Flow
 from graphflow.testing.llm import FakeLLM
-from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
+from graphflow.testing.records import (
+    NEW_SPEC_JSON,
+    SPEC_JSON,
+    a_call,
+    a_failure,
+    a_header,
+    a_memo,
+    a_question,
+    a_snapshot,
+    a_step,
+    a_task,
+    an_adoption,
+    an_item,
+)
+from graphflow.upkeep import Wish
 from tests.rig.ledger import Ledger
 
-__all__ = ["OTHERS", "ROUNDS", "SCENARIOS", "Rounds", "five"]
+__all__ = ["OTHERS", "ROUNDS", "SCENARIOS", "Rounds", "dump", "five"]
 
 ROUNDS = 3
 OLD = Path(__file__).parent.parent / "data" / "runs_v1.db"
@@ -102,6 +122,16 @@ def sides(ledger: Ledger) -> StateGraph[Rounds]:
     graph.add_edge("plan", "right")
     graph.add_edge(["left", "right"], "join")
     graph.add_conditional_edges("join", again("plan"), ["plan", END])
+    return graph
+
+
+def tales(ledger: Ledger) -> StateGraph[Rounds]:
+    """A node that writes values which are long enough to be stored once for all who have them."""
+    graph = StateGraph(Rounds, name="tales")
+    work = body(ledger, "tell", closes=True)
+    graph.add_node("tell", lambda state, ctx: {**work(state, ctx), "word": "long" * 2000})
+    graph.add_edge(START, "tell")
+    graph.add_conditional_edges("tell", again("tell"), ["tell", END])
     return graph
 
 
@@ -312,12 +342,39 @@ def by_hand(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
             store.keep(lease, 1, a_task(0))
             store.keep(lease, 1, a_task(1))
             store.commit(lease, a_step(1, tasks=1), None, None)
+        if len(store.load("run-1").graphs) < 2:
+            if not store.load("run-1").attempts:
+                store.fail(lease, a_failure(2))
+            store.call(lease, a_call(2))
+            store.memo(lease, a_memo(2))
+            store.ask(lease, a_question(2))
+            store.keep_item(lease, an_item(2, 0))
+            store.adopt(lease, an_adoption(1), NEW_SPEC_JSON, ())
         store.take("run-1", this_process())
         with suppress(LeaseLostError):
             store.commit(lease, a_step(2), None, None)
-        return {"run-1": {"tasks": [len(step.tasks) for step in store.load("run-1").steps]}}
+        records = store.load("run-1")
+        keys = [records.memos[0].key, records.items[0].key, len(records.graphs)]
+        return {"run-1": {"tasks": [len(step.tasks) for step in records.steps], "keys": keys}}
     finally:
         store.close()
+
+
+def upkeep(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Prune and delete runs that are over, down to one that has begun after them."""
+    with tales(ledger).compile(database, limits=LIMITS) as flow:
+        store = flow.store
+        if "end" not in [run.run_id for run in flow.runs()]:
+            to_the_end(flow, rounds, "first")
+            to_the_end(flow, 8 * rounds, "second")
+            flow.start({"most": rounds}, run_id="end")
+        if (step := flow.get("end").header.step) < 2:
+            flow.advance("end", steps=2 - step)
+        store.prune(Wish(keep=2, steps=2))
+        if "second" in [run.run_id for run in flow.runs()]:
+            store.delete("second")
+        runs = {run.run_id: run.values for run in flow.runs()}
+        return {"runs": runs, "used": sorted(store.size("end").tables)}
 
 
 def old_file(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
@@ -333,7 +390,55 @@ def old_file(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
         store.close()
 
 
-OTHERS: dict[str, Act] = {"cut_off": cut_off}
+def begin(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Begin the run of a number, and let go of it."""
+    with sides(ledger).compile(database, limits=LIMITS) as flow:
+        flow.start({}, run_id=f"run-{rounds}")
+    return {}
+
+
+def resume(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Go on with the run of a number, or say who has it."""
+    with sides(ledger).compile(database, limits=LIMITS) as flow:
+        try:
+            run = flow.resume(f"run-{rounds}")
+        except RunBusyError as busy:
+            return {"busy": str(busy), "holder": busy.holder, "since": busy.since}
+        return {"status": run.status, "pid": os.getpid()}
+
+
+def take_over(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Take the run of a number over from whoever has it; say what the database has then."""
+    with sides(ledger).compile(database, limits=LIMITS) as flow:
+        run = flow.resume(f"run-{rounds}", take_over=True)
+        found = {"status": run.status, "epoch": flow.get(run.run_id).header.epoch}
+    return {**found, "dump": dump(database)}
+
+
+def hurried_take_over(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Take a run over, with less patience than usual."""
+    from graphflow.checkpoint import sqlite_file
+
+    sqlite_file._PATIENCE = 0.2  # type: ignore[misc]
+    try:
+        return take_over(database, ledger, rounds)
+    except DatabaseUnavailableError as error:
+        return {"error": str(error)}
+
+
+def dump(database: Path) -> str:
+    """Digest all that a database has."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return sha256("\n".join(connection.iterdump()).encode()).hexdigest()
+
+
+OTHERS: dict[str, Act] = {
+    "begin": begin,
+    "cut_off": cut_off,
+    "hurried_take_over": hurried_take_over,
+    "resume": resume,
+    "take_over": take_over,
+}
 SCENARIOS: dict[str, Act] = {
     "line": alone(line),
     "sides": alone(sides),
@@ -345,6 +450,8 @@ SCENARIOS: dict[str, Act] = {
     "fork": fork,
     "cancel": cancel,
     "long_log": long_log,
+    "tales": alone(tales),
     "by_hand": by_hand,
+    "upkeep": upkeep,
     "old_file": old_file,
 }

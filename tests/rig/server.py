@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from graphflow.testing.failpoints import crash_at, seen_points
+from graphflow.testing.failpoints import crash_at, freeze_at, seen_points
 from graphflow.testing.llm import FakeLLM
 from tests.rig.ledger import Ledger
 from tests.rig.scenarios import OTHERS, SCENARIOS
@@ -55,30 +55,67 @@ def warm_up() -> None:
 
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
-    """Fork a child that does a job; kill it after a time, if that is asked for.
+    """Do a job.
 
     Args:
-        job: `scenario`, `database`, `ledger`, `rounds`; `crash_at`: a point and a passage;
-            `seconds`: when it is killed, after its beginning, or after that of its first body if
-            `is_within`.
+        job: `scenario`, `database`, `ledger`, `rounds`; `crash_at` or `freeze_at`: a point and a
+            passage; `seconds`: when it is killed, after its beginning, or after that of its first
+            body if `is_within`; `racers`: how many children do it at the same time; `then`: the
+            jobs that are done while the child is frozen, which goes on afterwards.
 
     Returns:
         `code` as in subprocess; `seconds` from its first body to its end; what the child said:
-        `found`, `points`, `error`.
+        `found`, `points`, `error` with `raised`, its type. `racers`: what each of them said;
+        `then`: what came of each of those jobs.
     """
     if job.get("here"):
         SCENARIOS[job["scenario"]](Path(job["database"]), Ledger(Path(job["ledger"])), 1)
         return {}
+    if "racers" in job:
+        return {"racers": race(job)}
+    child, reader = begin(job)
+    more = {"then": during_a_freeze(child, job["then"])} if "then" in job else {}
+    return {**end(child, reader, job), **more}
+
+
+def begin(job: dict[str, Any], gate: int | None = None) -> tuple[int, int]:
+    """Fork a child that does a job, when the gate is open."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
+        if gate is not None:
+            os.close(job["opener"])
+            os.read(gate, 1)
         be_child(job, writer)
     os.close(writer)
+    return child, reader
+
+
+def end(child: int, reader: int, job: dict[str, Any]) -> dict[str, Any]:
+    """Wait for a child, and give what it said."""
     said, seconds = listen(reader, child, job)
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "seconds": seconds, **json.loads(said)}
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, **json.loads(said)}
+
+
+def race(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Have several children do a job at the same time."""
+    gate, opener = os.pipe()
+    children = [begin({**job, "opener": opener}, gate) for _ in range(job["racers"])]
+    os.close(gate)
+    os.close(opener)
+    return [end(*child, job) for child in children]
+
+
+def during_a_freeze(child: int, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do jobs while a child is frozen, and have it go on."""
+    _, status = os.waitpid(child, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        raise RuntimeError("the child did not come to the point where it was to be frozen")
+    found = [do(job) for job in jobs]
+    os.kill(child, signal.SIGCONT)
+    return found
 
 
 def listen(reader: int, child: int, job: dict[str, Any]) -> tuple[str, float]:
@@ -110,6 +147,8 @@ def be_child(job: dict[str, Any], writer: int) -> None:
     status = 1
     try:
         with ExitStack() as stack:
+            if job.get("freeze_at"):
+                stack.enter_context(freeze_at(*job["freeze_at"]))
             if job.get("crash_at"):
                 stack.enter_context(crash_at(*job["crash_at"]))
             points = stack.enter_context(seen_points()) if job.get("counts") else {}
@@ -118,8 +157,8 @@ def be_child(job: dict[str, Any], writer: int) -> None:
             said["found"] = act(Path(job["database"]), ledger, job["rounds"])
             said["points"] = dict(points)
         status = 0
-    except BaseException:  # noqa: BLE001 - the client says what it was
-        said["error"] = traceback.format_exc()
+    except BaseException as error:  # noqa: BLE001 - the client says what it was
+        said["error"], said["raised"] = traceback.format_exc(), type(error).__name__
     finally:
         os.write(writer, json.dumps(said).encode())
         os._exit(status)
