@@ -52,18 +52,18 @@ def said(path: Path, steps: int, router: Callable[[Talk], str] = reading) -> Ite
         yield flow
 
 
-@pytest.mark.parametrize(("router", "most"), [(blind, 1_000_000), (reading, 1_020_000)])
+@pytest.mark.parametrize("router", [blind, reading])
 def test_check_02_the_file_of_a_growing_list_is_small_and_linear(
-    tmp_path: Path, router: Callable[[Talk], str], most: int
+    tmp_path: Path, router: Callable[[Talk], str]
 ) -> None:
-    """1,000 steps of 200 bytes make 1 MB, 10,000 ten times that; reading adds its evidence only."""
+    """1,000 steps of 200 bytes make at most 1 MB, 10,000 ten times that, read by routers or not."""
     sizes = []
     for steps in (1_000, 10_000):
         path = tmp_path / f"{steps}.db"
         with said(path, steps, router):
             pass
         sizes.append(path.stat().st_size)
-    assert sizes[0] <= most
+    assert sizes[0] <= 1_000_000
     assert sizes[1] <= 10 * sizes[0]
 
 
