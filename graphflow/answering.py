@@ -11,8 +11,8 @@ from graphflow.clock import now
 from graphflow.engine.asking import check_verdict
 from graphflow.errors import AnswerError, StateError, did_you_mean
 from graphflow.plan import Plan, PlanNode
-from graphflow.records import Ending, QuestionRecord, RunHeader, RunRecords
-from graphflow.session import Session
+from graphflow.records import QuestionRecord, RunHeader, RunRecords
+from graphflow.session import Session, as_before
 from graphflow.standing import is_incomplete, task_of
 from graphflow.state.single import Single, plain_text
 from graphflow.state.words import first_field
@@ -183,18 +183,13 @@ def answer_question(opener: Opener, asked: Open, text: str, by: str) -> None:
         )
     finally:
         for session in reversed(sessions):
-            session.release(_as_before(session.header))
+            session.release(as_before(session.header))
 
 
 def overdue(found: list[Open]) -> list[Open]:
     """Pick the questions whose deadline has passed."""
     time = now()
     return [a for a in found if a.question.deadline is not None and a.question.deadline <= time]
-
-
-def _as_before(header: RunHeader) -> Ending:
-    status = "running" if header.status == "stale" else header.status
-    return Ending(status, header.reason, header.error_type, header.error)
 
 
 def _node(plan: Plan, asked: Open) -> PlanNode | None:

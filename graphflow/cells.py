@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["Cells", "Part"]
 
 Part: TypeAlias = tuple[str, ...]
-"""("node", name), ("edge", source, target) or ("router", source, name)."""
+"""("node", name), ("edge", source, target), ("router", source, name), ("migration", version) or
+("renamed", "node" or "field", name)."""
 
 
 class Cells:
@@ -69,7 +70,18 @@ class Cells:
             kept = (e for e in graph.edges if ("edge", e.source, e.target) not in gone)
             graph.edges = dict.fromkeys(kept)
             graph.routers = [r for r in graph.routers if ("router", r.source, r.name) not in gone]
+            _forget(graph, gone)
         return bool(gone)
+
+
+def _forget(graph: Definition, gone: set[Part]) -> None:
+    """Remove what was said of the graph's past."""
+    changes = graph.changes
+    for kind, *name in gone:
+        if kind == "migration":
+            changes.migrations.pop(int(name[0]), None)
+        elif kind == "renamed":
+            (changes.nodes if name[0] == "node" else changes.fields).pop(name[1], None)
 
 
 def _shell() -> Any:

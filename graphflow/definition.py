@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from graphflow.breaker import CircuitBreaker
+from graphflow.change.declared import Changes
 from graphflow.names import START
 from graphflow.policy import Budget, Defaults, Effects, Escalate, Limits
 from graphflow.retry import Retry
@@ -171,6 +172,8 @@ class Definition:
     defaults: Defaults = field(default_factory=Defaults)
     deps: Any = None
     """The type of what the nodes are given beside the state; None: nothing."""
+    changes: Changes = field(default_factory=Changes)
+    """What it says of its past; no part of its spec."""
 
     def copy(self) -> Definition:
         """Copy it, so that a compiled flow does not change with its graph."""
@@ -183,6 +186,7 @@ class Definition:
             list(self.routers),
             self.defaults,
             self.deps,
+            self.changes.copy(),
         )
 
     def remove(self, name: str) -> None:
@@ -212,7 +216,7 @@ class Definition:
         """Describe the graph as plain JSON: what is stored with a run, drawn, and compared.
 
         Args:
-            state_spec: The state's part, see `StateSchema.spec`; a drawing needs none.
+            state_spec: The state's part, see `state.description`; a drawing needs none.
 
         Returns:
             ``{"format", "name", "version", "state", "nodes": [{"name", "kind", "defer", "targets",
@@ -224,7 +228,7 @@ class Definition:
             such a thing.
         """
         return {
-            "format": 1,
+            "format": 2,
             "name": self.name,
             "version": self.version,
             "state": state_spec or {"class": self.state.__qualname__, "fields": {}},

@@ -69,7 +69,7 @@ class Flow(Wakes[S]):
         settings = Settings(lambda: self._client, limits, budget, deps, *pauses)
         self._opener = Opener(plan, self.store, settings)
         self._opener.before_take = self._answer_overdue
-        self._plan, self._runner = plan, Runner(plan.name, self.store, self._schema)
+        self._plan, self._runner = plan, Runner(plan, self.store, self._schema)
 
     @property
     def name(self) -> str:
@@ -250,7 +250,10 @@ class Flow(Wakes[S]):
     def runs(self, *, status: RunStatus | None = None, limit: int | None = None) -> list[Run[S]]:
         """List the runs of this graph, newest first."""
         headers = self.store.runs(status=status, graph=self.name, limit=limit)
-        return [Run(self.store, header.run_id, self._schema, header=header) for header in headers]
+        return [
+            Run(self.store, header.run_id, self._schema, header=header, plan=self._plan)
+            for header in headers
+        ]
 
     def draw(self, path: str | PathLike[str] | None = None) -> Drawing:
         """Draw the graph; with a path also save it there (.svg, .dot, .mmd, .txt, .html)."""

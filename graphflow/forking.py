@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from graphflow.change.judge import redone, state_of
 from graphflow.checkpoint.spending import added, used_before
 from graphflow.engine.close import Change
 from graphflow.engine.core import Forked
 from graphflow.engine.decide import goto_of, pinned
 from graphflow.engine.position import OpenStep, Position, restore
 from graphflow.errors import (
+    GraphChangedError,
     InputError,
     InvalidUpdateError,
     RouterError,
     RunNotFoundError,
     did_you_mean,
 )
-from graphflow.names import named, spelled
+from graphflow.history import values_at
+from graphflow.names import END, named, spelled
 from graphflow.plan import Plan, PlanNode, PlanRouter
 from graphflow.records import DecisionRecord, RunRecords, Spent, StepRecord, TaskRecord
 from graphflow.routing import Command, Send
@@ -88,10 +91,10 @@ def prepare(
     while _is_first(first, step):  # the run that ran the step, not one that committed it anew
         first = _whose(store, store.load(str(first.header.fork_of)), step)
     if update is not None:
-        change |= _encoded(plan, restore(plan, first, step), update)
+        change |= _encoded(plan, _state(plan, first, step), update)
     change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
     position = _before(plan, first, step)
-    record = first.steps[step - first.steps[0].step]
+    record = redone(plan, first, step)
     if record.heard:
         position.open = OpenStep(heard=True)
     forked = _forked(plan, position, record, change)
@@ -139,8 +142,13 @@ def _is_first(records: RunRecords, step: int) -> bool:
 def _before(plan: Plan, records: RunRecords, step: int) -> Position:
     if step > 0:
         return restore(plan, records, step - 1)
-    begun = restore(plan, records, 0)
-    return Position(-1, begun.values)
+    return Position(-1, _state(plan, records, 0))
+
+
+def _state(plan: Plan, records: RunRecords, step: int) -> dict[str, Any]:
+    """Give the state after a step, for today's graph."""
+    use = records.use_of(step)
+    return state_of(plan, records.header.run_id, use, values_at(records, step))
 
 
 def _forked(
@@ -154,6 +162,7 @@ def _forked(
         node = plan.nodes.get(task.node)
         if own.goto is not None and node is not None and task.node in choices:
             own.goto = _chosen_for(plan, position, node, own.goto, choices[task.node])
+        _check_ways(plan, own)
         update = revive(plan.schema, task.update_json, task.replaces, position.values)
         results.append((own, update))
     decided = {task.node for task, _ in results if task.goto is not None}
@@ -166,6 +175,21 @@ def _forked(
         text, replaces = json.dumps(change["update"]), change["replaces"]
         made.update = revive(plan.schema, text, replaces, position.values)
     return Forked(results, made)
+
+
+def _check_ways(plan: Plan, task: TaskRecord) -> None:
+    """Refuse what leads to a node that is gone; the fork may choose another way.
+
+    Raises:
+        GraphChangedError: It does.
+    """
+    for name in (*(task.goto.targets if task.goto else ()), *filter(None, [task.fell_back])):
+        if name != END and name not in plan.nodes:
+            raise GraphChangedError(
+                f"the step cannot be committed anew: {task.node!r} chose {name!r}, which graph"
+                f" {plan.name!r} does not have any more.{did_you_mean(name, plan.nodes)} Write"
+                f' graph.renamed("{name}", ...), or fork(..., choose={{{task.node!r}: ...}})'
+            )
 
 
 def _own_decision(task: TaskRecord, gotos: list[DecisionRecord]) -> DecisionRecord | None:
@@ -223,10 +247,10 @@ def _router(plan: Plan, record: StepRecord, name: str) -> PlanRouter:
     raise InputError(f"fork: {words} in step {record.step}.{did_you_mean(name, known)}")
 
 
-def _encoded(plan: Plan, after: Position, update: Mapping[str, Any]) -> dict[str, Any]:
+def _encoded(plan: Plan, after: dict[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
     """Judge an update of the state after the step."""
     try:
-        judged = judge(plan.schema, after.values, update)
+        judged = judge(plan.schema, after, update)
     except InvalidUpdateError as error:
         raise InputError(f"fork(update=...): {error}") from error
     replaced = [name for name, value in judged.values.items() if type(value) is Replace]

@@ -11,6 +11,7 @@ from graphflow.errors import DefinitionError, InvalidGraphError, did_you_mean
 from graphflow.names import named
 from graphflow.node_rules import checked_rules
 from graphflow.nodes import Nodes
+from graphflow.past import Past
 from graphflow.policy import Budget, Defaults, Limits
 from graphflow.routing import Route
 from graphflow.signatures import (
@@ -37,7 +38,7 @@ A = TypeVar("A")
 RR = TypeVar("RR", bound=Route[str])
 
 
-class StateGraph(Nodes[S]):
+class StateGraph(Past, Nodes[S]):
     """A graph of nodes over one typed state.
 
     In a notebook, running a cell again replaces the nodes, edges and routers that it set before;
@@ -46,7 +47,8 @@ class StateGraph(Nodes[S]):
     Args:
         state: The state: any pydantic model.
         name: The graph's name, as runs are stored under it; by default the state's.
-        version: Raise it when stored runs of the old version should not go on with the new one.
+        version: Raise it when the values of stored runs mean something else now; `migration` says
+            how open runs of the old version go on.
         deps: The type of `ctx.deps`: what the nodes are given beside the state. It is given to
             `run` or `compile`, and never stored.
         defaults: What holds for each node that does not say otherwise.
@@ -68,6 +70,8 @@ class StateGraph(Nodes[S]):
             raise DefinitionError(
                 f"StateGraph({state!r}, name={name!r}): pass the state's class, and a str as name"
             )
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise DefinitionError(f"version={version!r}: pass a whole number")
         if not isinstance(defaults, Defaults | None):
             raise DefinitionError(f"defaults={defaults!r}: pass Defaults(retry=..., timeout=...)")
         if defaults is not None:

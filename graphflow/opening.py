@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from graphflow.asked import Asked, budget_json, budget_of, limits_json, tags_json
+from graphflow.change.judge import state_of
+from graphflow.changing import refuse_changed
 from graphflow.checkpoint.owner import this_process
 from graphflow.clock import now
-from graphflow.definition import canonical
 from graphflow.deps import Deps
 from graphflow.engine.core import Bounds, Forked, advance
 from graphflow.engine.effects import Outcome, Steps
@@ -88,7 +88,9 @@ class Opened:
         """Give the last state of a run that is over."""
         if self.over is None:
             return self.position.values
-        return self.plan.schema.read_values(values_now(self.over))
+        over = self.over
+        use = over.use_after(over.header.step)
+        return state_of(self.plan, over.header.run_id, use, values_now(over))
 
     def _steps(self) -> Steps:
         return advance(self.plan, self.position, self.bounds, self.forked)
@@ -103,12 +105,14 @@ class Opener:
         settings: What holds for all of them.
 
     Attributes:
+        plan: The graph.
+        store: Where its runs are stored.
         before_take: Called with the tail of a run before it is taken; gives it as it stands then.
     """
 
     def __init__(self, plan: Plan, store: Checkpointer, settings: Settings) -> None:
-        self._plan, self._schema = plan, plan.schema
-        self._store, self._settings = store, settings
+        self.plan, self._schema = plan, plan.schema
+        self.store, self._settings = store, settings
         self._children: dict[str, Opener] = {}
         self.before_take: Callable[[RunRecords], RunRecords] = lambda records: records
 
@@ -137,8 +141,8 @@ class Opener:
         header.tags_json = tags_json(asked.tags)
         shared = self._shared(asked, budget, Spent())
         return Opened(
-            self._plan,
-            Session(self._store, header, shared, self.child, spec_json=self._spec[0]),
+            self.plan,
+            Session(self.store, header, shared, self.child, spec_json=self.plan.spec_json),
             Position(-1, values),
             self._bounds(limits, asked),
         )
@@ -154,9 +158,10 @@ class Opener:
             RunNotFoundError: There is no such run of this graph.
             RunBusyError: Somebody is advancing it.
             GraphChangedError: It cannot go on with this graph.
-            StateError: Its state does not fit today's state class.
         """
-        records = self.before_take(self.find(found) if isinstance(found, str) else found)
+        records = self.find(found) if isinstance(found, str) else found
+        refuse_changed(self.plan, self.store, records)
+        records = self.before_take(records)
         header = records.header
         budget = asked.budget or budget_of(header) or self._settings.budget
         is_over = header.status in {"done", "cancelled"}
@@ -180,8 +185,10 @@ class Opener:
     def open_as_child(self, parent: Session, task: Task) -> Opened:
         """Open a run of this graph as the child of a task of another; see `child`."""
         run_id = f"{parent.header.run_id}/{task.step}:{task.key}"
+        if task.child is not None:  # its task may have had another key when it began
+            run_id = task.child.run_id
         shared = parent.shared
-        shared.deps.check(self._plan.name, self._plan.definition.deps)
+        shared.deps.check(self.plan.name, self.plan.definition.deps)
         again = parent.again or task.is_retry
         asked = Asked(limits=shared.limits, channel=shared.channel, again=again)
         stored = self._stored(run_id) if task.child is not None or task.attempt > 1 else None
@@ -195,9 +202,9 @@ class Opener:
         header.parent, header.parent_step = parent.header.run_id, task.step
         header.parent_key, header.owner = task.key, None
         session = Session(
-            self._store, header, shared, self.child, spec_json=self._spec[0], parent=parent
+            self.store, header, shared, self.child, spec_json=self.plan.spec_json, parent=parent
         )
-        return Opened(self._plan, session, Position(-1, values), self._bounds(rules.limits, asked))
+        return Opened(self.plan, session, Position(-1, values), self._bounds(rules.limits, asked))
 
     def fork(self, ready: Prepared, asked: Asked) -> Opened:
         """Make a fork ready that is to begin.
@@ -214,18 +221,18 @@ class Opener:
         header.fork_of, header.fork_step = old.run_id, ready.position.step + 1
         header.fork_json = ready.change_json
         shared = self._shared(asked, budget, ready.spent)
-        session = Session(self._store, header, shared, self.child, spec_json=self._spec[0])
+        session = Session(self.store, header, shared, self.child, spec_json=self.plan.spec_json)
         bounds = self._bounds(limits, asked)
-        return Opened(self._plan, session, ready.position, bounds, ready.forked)
+        return Opened(self.plan, session, ready.position, bounds, ready.forked)
 
     def session(self, header: RunHeader, parent: Session | None) -> Session:
         """Give a session that only stores an answer: it advances nothing."""
         if parent is not None:
             shared = parent.shared
         else:
-            deps = Deps(self._plan.name, None, None)
+            deps = Deps(self.plan.name, None, None)
             shared = Shared(self._settings.client, deps, Ledger(None, Spent()))
-        return Session(self._store, header, shared, self.child, parent=parent)
+        return Session(self.store, header, shared, self.child, parent=parent)
 
     def find(self, run_id: str) -> RunRecords:
         """Read the tail of a run of this graph.
@@ -233,13 +240,12 @@ class Opener:
         Raises:
             RunNotFoundError: There is no such run of this graph.
         """
-        whole = self._store.find(run_id)
-        records = self._store.load(whole, tail=True)
-        if records.header.graph != self._plan.name:
+        whole = self.store.find(run_id)
+        records = self.store.load(whole, tail=True)
+        if records.header.graph != self.plan.name:
             refuse_child(records)
             raise RunNotFoundError(
-                f"run {whole} is a run of graph {records.header.graph!r},"
-                f" not of {self._plan.name!r}"
+                f"run {whole} is a run of graph {records.header.graph!r}, not of {self.plan.name!r}"
             )
         return records
 
@@ -254,10 +260,10 @@ class Opener:
         header = records.header
         limits = asked.limits or Limits(**json.loads(header.limits_json))
         bounds = self._bounds(limits, asked, header, has_more=shared.has_more)
-        session = Session(self._store, header, shared, self.child, parent=parent, again=asked.again)
+        session = Session(self.store, header, shared, self.child, parent=parent, again=asked.again)
         if header.status in {"done", "cancelled"}:
-            return Opened(self._plan, session, Position(header.step, {}), bounds, over=records)
-        position = restore(self._plan, records)
+            return Opened(self.plan, session, Position(header.step, {}), bounds, over=records)
+        position = restore(self.plan, records)
         new_limits = None if asked.limits is None else limits_json(limits)
         try:
             newer = session.take(
@@ -270,12 +276,13 @@ class Opener:
             return Opened(self._plan, session, position, bounds, over=over)
         try:
             if newer is not None:  # until it was taken, somebody else may have gone on
-                position = restore(self._plan, newer)
+                position = restore(self.plan, newer)
                 if not position.ready and not position.held:
                     session.release(Ending("done"))
-                    over = self._store.load(header.run_id, tail=True)
-                    return Opened(self._plan, session, position, bounds, over=over)
-            return Opened(self._plan, session, position, bounds)
+                    over = self.store.load(header.run_id, tail=True)
+                    return Opened(self.plan, session, position, bounds, over=over)
+            session.adopt(position, self.plan.spec_json)
+            return Opened(self.plan, session, position, bounds)
         except BaseException:
             session.release()
             raise
@@ -302,7 +309,7 @@ class Opener:
 
     def _shared(self, asked: Asked, budget: Budget | None, spent: Spent) -> Shared:
         given = self._settings.deps if asked.deps is None else asked.deps
-        deps = Deps(self._plan.name, self._plan.definition.deps, given)
+        deps = Deps(self.plan.name, self.plan.definition.deps, given)
         return Shared(
             self._settings.client,
             deps,
@@ -315,9 +322,9 @@ class Opener:
     ) -> RunHeader:
         return RunHeader(
             run_id=run_id,
-            graph=self._plan.name,
-            graph_version=self._plan.definition.version,
-            graph_digest=self._spec[1],
+            graph=self.plan.name,
+            graph_version=self.plan.definition.version,
+            graph_digest=self.plan.digest,
             status="running",
             created_at=now(),
             input_json=self._schema.codec.text(given),
@@ -328,27 +335,26 @@ class Opener:
 
     def _spent(self, header: RunHeader) -> Spent:
         """Say what a run has used; a fork has used what its shared steps did."""
-        own = self._store.spent(header.run_id)
+        own = self.store.spent(header.run_id)
         shared = Spent(**json.loads(header.fork_json or "{}").get("spent", {}))
         return Spent(
             own.calls + shared.calls, own.tokens + shared.tokens, own.seconds + shared.seconds
         )
 
     def _child(self, task: Task) -> Opener:
-        name, plan = task.node.name, task.node.child
-        if plan is None:
+        found = self.of_node(task.node.name)
+        if found is None:
             raise AssertionError("only a subgraph has a child")
+        return found
+
+    def of_node(self, name: str) -> Opener | None:
+        """Give what opens the runs of a subgraph; None when there is no subgraph by that name."""
+        node = self.plan.nodes.get(name)
+        if node is None or node.child is None:
+            return None
         if name not in self._children:
-            self._children[name] = Opener(plan, self._store, self._settings.inside(name))
+            self._children[name] = Opener(node.child, self.store, self._settings.inside(name))
         return self._children[name]
-
-    @cached_property
-    def _spec(self) -> tuple[str, str]:
-        """The graph's spec as JSON, and its digest."""
-        from hashlib import sha256
-
-        text = canonical(self._plan.definition.spec(self._schema.spec()))
-        return text, sha256(text.encode()).hexdigest()
 
     def _given(self, given: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         """Pick the fields that the input gave; the others have their defaults."""
@@ -360,7 +366,7 @@ class Opener:
         }
 
     def _refuse_other_input(self, stored: RunRecords, given: Mapping[str, Any]) -> None:
-        if stored.header.graph != self._plan.name:
+        if stored.header.graph != self.plan.name:
             raise RunExistsError(
                 f"run {stored.header.run_id} exists: it is one of graph {stored.header.graph!r}."
                 " Choose another run_id, or leave it out."
@@ -378,7 +384,7 @@ class Opener:
 
     def _stored(self, run_id: str) -> RunRecords | None:
         try:
-            return self._store.load(run_id, tail=True)
+            return self.store.load(run_id, tail=True)
         except RunNotFoundError:
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -9,10 +10,11 @@ from operator import or_
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from graphflow.definition import Definition, GateDef, NodeDef
+from graphflow.definition import Definition, GateDef, NodeDef, canonical
 from graphflow.names import END, START
 from graphflow.policy import Defaults
 from graphflow.records import Arrow, ArrowKind
+from graphflow.state.description import described
 from graphflow.state.schema import StateSchema
 from graphflow.state.single import Single
 
@@ -115,6 +117,24 @@ class Plan:
         self._waits: dict[str, frozenset[str]] = {}
         self._order = order
         self._shape: Shape | None = None
+
+    @cached_property
+    def spec_json(self) -> str:
+        """The graph's spec, as it is stored with its runs."""
+        return canonical(self.definition.spec(described(self.schema)))
+
+    @cached_property
+    def spec(self) -> Mapping[str, Any]:
+        """The same, read back."""
+        found: Mapping[str, Any] = json.loads(self.spec_json)
+        return found
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the graph from others: the SHA-256 of its spec."""
+        from hashlib import sha256
+
+        return sha256(self.spec_json.encode()).hexdigest()
 
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Sort names of nodes by declaration."""

@@ -319,6 +319,10 @@ class RunRecords:
         fitting = [use for use in self.uses if use.first <= step + (use.adoption is not None)]
         return fitting[-1] if fitting else self.uses[0]
 
+    def use_of(self, step: int) -> GraphUse:
+        """Give the graph that wrote a committed step."""
+        return [use for use in self.uses if use.first <= step or use is self.uses[0]][-1]
+
     def adoptions(self, step: int) -> list[Adoption]:
         """Give the adoptions after a step, in order."""
         found = [use.adoption for use in self.graphs if use.adoption is not None]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
+from graphflow.as_of import as_of
+from graphflow.change.judge import state_of
 from graphflow.errors import RunNotFoundError, StateError
 from graphflow.history import States, values_now
 from graphflow.names import named
@@ -17,6 +19,7 @@ from graphflow.records import (
     CallRecord,
     DecisionRecord,
     Ending,
+    GraphUse,
     QuestionRecord,
     RunHeader,
     RunRecords,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from graphflow.analysis.comparison import Comparison
     from graphflow.checkpoint.protocol import Checkpointer
+    from graphflow.plan import Plan
     from graphflow.render.show import Drawing
 
 __all__ = ["Run", "Seen", "Usage"]
@@ -74,6 +78,7 @@ class Run(Generic[S]):
         header: How the run stands, when that is known already.
         tail: The end of its records, when that has been read already: enough for the state.
         seen: How it stood when this process let go of it: what is read later is cut off there.
+        plan: Today's graph, by which states that another one wrote are told in its words.
     """
 
     def __init__(
@@ -85,7 +90,9 @@ class Run(Generic[S]):
         header: RunHeader | None = None,
         tail: RunRecords | None = None,
         seen: Seen | None = None,
+        plan: Plan | None = None,
     ) -> None:
+        self._plan = plan
         self._store, self._schema, self.run_id = store, schema, run_id
         self._header, self._tail, self._seen = header, tail, seen
 
@@ -94,11 +101,11 @@ class Run(Generic[S]):
         """All records of the run."""
         records = self._store.load(self.run_id)
         if self._seen is not None:
-            return _as_of(records, self._seen.step, self._seen.ending)
+            return as_of(records, self._seen.step, self._seen.ending)
         if self._tail is not None:
             then = self._tail.header
             ending = Ending(then.status, then.reason, then.error_type, then.error)
-            return _as_of(records, then.step, ending)
+            return as_of(records, then.step, ending)
         return records
 
     @property
@@ -129,11 +136,12 @@ class Run(Generic[S]):
         """The state after the last committed step.
 
         Raises:
-            StateError: The graph's code is not at hand, or the state class has changed.
+            StateError: The graph's code is not at hand, or the state does not fit its class.
         """
         if self._seen is not None and self._schema is not None:
             return self._schema.instance(self._seen.values)
-        return self._instance(self.values)
+        records = self._tail or self.records
+        return self._instance(self.values, records.use_after(records.header.step))
 
     @property
     def values(self) -> dict[str, Any]:
@@ -145,10 +153,11 @@ class Run(Generic[S]):
 
         Raises:
             RunNotFoundError: The run has no such step.
-            StateError: The graph's code is not at hand, or the state class has changed.
+            StateError: The graph's code is not at hand, or the state does not fit its class.
         """
         self._check_step(step)
-        return self._states.read_at(step, self._instance)
+        use = self.records.use_of(step)
+        return self._states.read_at(step, lambda values: self._instance(values, use))
 
     def values_at(self, step: int) -> dict[str, Any]:
         """Give the state after a committed step as plain JSON values.
@@ -319,6 +328,11 @@ class Run(Generic[S]):
         finally:
             store.close()
 
+    @property
+    def graphs(self) -> Sequence[GraphUse]:
+        """The graphs that wrote its steps, oldest first: `first`, `version`, `spec`, `adoption`."""
+        return self.records.uses
+
     @cached_property
     def _states(self) -> States:
         return States(self.records)
@@ -331,12 +345,14 @@ class Run(Generic[S]):
                 f"run {self.run_id} has no step {step}{gone}; it has {first} to {last}"
             )
 
-    def _instance(self, values: dict[str, Any]) -> S:
+    def _instance(self, values: dict[str, Any], use: GraphUse) -> S:
         if self._schema is None:
             raise StateError(
                 f"run {self.run_id}: this needs the graph's state class; open the run through its"
                 " flow (flow.get), or read run.values"
             )
+        if self._plan is not None:
+            return self._schema.instance(state_of(self._plan, self.run_id, use, values))
         return self._schema.instance(self._schema.read_values(values))
 
     def __str__(self) -> str:
@@ -360,32 +376,3 @@ def _all_calls(records: RunRecords) -> list[CallRecord]:
     for child in records.children:
         calls += _all_calls(child)
     return calls
-
-
-def _as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:
-    """Cut off what was added after a step, when the run stood as `ending` says."""
-    if records.header.step == step:
-        return records
-    header = records.header
-    return RunRecords(
-        replace(
-            header,
-            step=step,
-            status=ending.status,
-            reason=ending.reason,
-            error_type=ending.error_type,
-            error=ending.error,
-            ended_at=None,
-        ),
-        records.spec,
-        [one for one in records.steps if one.step <= step],
-        attempts=[attempt for attempt in records.attempts if attempt.step <= step + 1],
-        calls=[call for call in records.calls if call.step <= step + 1],
-        snapshots=[snapshot for snapshot in records.snapshots if snapshot.step <= step],
-        items=[item for item in records.items if item.step <= step + 1],
-        questions=[question for question in records.questions if question.step <= step + 1],
-        memos=[memo for memo in records.memos if memo.step <= step + 1],
-        children=[c for c in records.children if (c.header.parent_step or 0) <= step + 1],
-        graphs=[use for use in records.graphs if use.first <= step + 1],
-        before=records.before,
-    )

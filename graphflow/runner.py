@@ -16,6 +16,7 @@ from graphflow.state.schema import S, StateSchema
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.opening import Opened
+    from graphflow.plan import Plan
 
 __all__ = ["Ended", "Runner"]
 
@@ -26,13 +27,13 @@ class Runner(Generic[S]):
     """Advances the runs of one graph on one store.
 
     Args:
-        name: The graph's name.
+        plan: The graph.
         store: Where its runs are stored.
         schema: Its state.
     """
 
-    def __init__(self, name: str, store: Checkpointer, schema: StateSchema[S]) -> None:
-        self._name, self._store, self._schema = name, store, schema
+    def __init__(self, plan: Plan, store: Checkpointer, schema: StateSchema[S]) -> None:
+        self._plan, self._store, self._schema = plan, store, schema
         self._given: WeakSet[Run[S]] = WeakSet()
 
     def advance(self, opened: Opened) -> Ended[S]:
@@ -55,7 +56,7 @@ class Runner(Generic[S]):
 
     def read(self, tail: RunRecords) -> Run[S]:
         """Give a run whose tail has been read."""
-        run = Run(self._store, tail.header.run_id, self._schema, tail=tail)
+        run = Run(self._store, tail.header.run_id, self._schema, tail=tail, plan=self._plan)
         self._given.add(run)
         return run
 
@@ -77,7 +78,7 @@ class Runner(Generic[S]):
         stop = "" if words.endswith((".", "?", "!")) else "."
         last = run.steps[-1].step
         raise RunFailedError(
-            f"run {run.run_id} of graph {self._name!r} failed in step {last + 1}:"
+            f"run {run.run_id} of graph {self._plan.name!r} failed in step {last + 1}:"
             f" {words}{stop} Everything up to step {last} is stored; mend it, then"
             f" flow.resume({run.run_id!r})",
             run,
@@ -92,7 +93,7 @@ class Runner(Generic[S]):
         ):  # a router failed before the first commit: there is no run
             raise outcome.errors[""]
         seen = Seen(position.step, position.values, outcome.ending or Ending("running"))
-        run = Run(self._store, session.header.run_id, self._schema, seen=seen)
+        run = Run(self._store, session.header.run_id, self._schema, seen=seen, plan=self._plan)
         self._given.add(run)
         return run, outcome
 

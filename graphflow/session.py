@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graphflow.shared import Shared
     from graphflow.spending import Account
 
-__all__ = ["Child", "Session", "interrupt"]
+__all__ = ["Child", "Session", "as_before", "interrupt"]
 
 Stored = Commit | Keep | KeepItem | Fail | Ask | Finish
 
@@ -132,6 +132,18 @@ class Session:
         except BaseException:
             self._unclaim()
             raise
+
+    def adopt(self, position: Position, spec_json: str) -> None:
+        """Store that the run goes on with another graph, if it does; it has been taken.
+
+        Args:
+            position: Where it stands.
+            spec_json: The graph.
+        """
+        if position.adoption is not None:
+            kept = position.open.kept.values() if position.open is not None else ()
+            self.store.adopt(self.lease, position.adoption, spec_json, list(kept))
+            position.adoption = None
 
     def __enter__(self) -> Self:
         self._claim()
@@ -332,6 +344,12 @@ class Session:
         with _guard:
             if _active.get(key) is self:
                 del _active[key]
+
+
+def as_before(header: RunHeader) -> Ending:
+    """Say how a run stood, to let go of it as if it had not been taken."""
+    status = "running" if header.status == "stale" else header.status
+    return Ending(status, header.reason, header.error_type, header.error)
 
 
 def interrupt(store: Checkpointer, run_id: str) -> None:

@@ -14,6 +14,8 @@ Errors keep a graph from being compiled:
     GF109  START cannot reach a node
     GF110  no way leads from START to END
     GF111  nothing leaves a node
+    GF112  a node or field was renamed to one that is not there
+    GF113  a migration leads past the version of the graph
     GF302  two nodes that run in the same step are declared to write one field without a reducer
     GF306  a node is its own fallback or on_budget
     GF308  a question, a map, a subgraph or an escalation names a field that does not exist
@@ -38,7 +40,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from graphflow.checks import children, fields, flow, names, shape, together
+from graphflow.checks import children, fields, flow, names, past, shape, together
 from graphflow.checks.problem import Found, Problem
 from graphflow.checks.subject import Subject
 from graphflow.dataflow.source import Sources
@@ -54,6 +56,8 @@ _RULES: tuple[Callable[[Subject], Found], ...] = (
     names.nodes,
     names.joins,
     names.gates,
+    past.renames,
+    past.migrations,
     fields.feedback,
     fields.asked,
     fields.mapped,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
+from graphflow.adopting import adopt
 from graphflow.answering import answer_question, find_open, overdue, the_question, worded
 from graphflow.asked import Asked
+from graphflow.change.verdict import Verdict
+from graphflow.changing import judged_with_children
 from graphflow.engine.position import restore
 from graphflow.errors import DefinitionError, RunBusyError, RunError
 from graphflow.forking import prepare
@@ -50,6 +53,20 @@ class Wakes(Generic[S]):
         """
         whole = self.store.find(run_id)
         return self._runner.read(self.store.load(whole, tail=True))
+
+    def verdict(self, run_id: str) -> Verdict:
+        """Say whether a run can go on with this graph, what differs, and what to do.
+
+        Nothing is taken or changed. A run that is over is judged by its last state alone.
+
+        Args:
+            run_id: Its id, or a beginning that only its id has.
+
+        Raises:
+            RunNotFoundError: There is no such run of this graph.
+        """
+        records = self._opener.find(run_id)
+        return judged_with_children(self._plan, self.store, records).verdict
 
     def resume(
         self,
@@ -251,7 +268,7 @@ class Wakes(Generic[S]):
 
     def _store_answer(self, run_id: str, value: Any, key: str | None, *, goes_on: bool) -> str:
         """Store an answer, if the run can go on with it; give the run's whole id."""
-        records = self._opener.find(run_id)
+        records = adopt(self._opener, self._opener.find(run_id))
         asked = the_question(records, find_open(self.store, records), key)
         if goes_on:
             restore(self._plan, records)

@@ -9,21 +9,25 @@ from typing import TypeVar
 from graphflow.names import RESERVED
 from graphflow.records import AttemptRecord, CallRecord, ItemRecord, MemoRecord, QuestionRecord
 
-__all__ = ["Loose", "moved", "moved_key"]
+__all__ = ["Loose", "moved", "moved_key", "node_in"]
 
 Loose = TypeVar("Loose", AttemptRecord, CallRecord, ItemRecord, MemoRecord, QuestionRecord)
+
+
+def node_in(key: str) -> str:
+    """Give the node that the key of a task begins with: `old`, `old#0`, `old[3]`, `old#0[3]`."""
+    return key[: next((at for at, letter in enumerate(key) if letter in RESERVED), len(key))]
 
 
 def moved_key(key: str, nodes: Mapping[str, str]) -> str:
     """Give the key of a task under the name that its node has now.
 
     Args:
-        key: `old`, `old#0`, `old[3]` or `old#0[3]`.
+        key: As it is stored.
         nodes: {name before: name now}.
     """
-    end = next((at for at, letter in enumerate(key) if letter in RESERVED), len(key))
-    name = key[:end]
-    return nodes.get(name, name) + key[end:]
+    name = node_in(key)
+    return nodes.get(name, name) + key[len(name) :]
 
 
 def moved(record: Loose, nodes: Mapping[str, str]) -> Loose:

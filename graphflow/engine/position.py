@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphflow.change.judge import judge
+from graphflow.change.verdict import changed
 from graphflow.engine.frontier import Arrivals
-from graphflow.engine.snapshots import Saved, taken_up
-from graphflow.errors import GraphChangedError, did_you_mean
+from graphflow.engine.snapshots import Saved, restated, taken_up
+from graphflow.errors import StateError
 from graphflow.history import Counters, counters_at
 from graphflow.plan import Plan
 from graphflow.records import (
+    Adoption,
     AttemptRecord,
+    Frontier,
     ItemRecord,
     QuestionRecord,
     RunHeader,
     RunRecords,
     Sent,
-    StepRecord,
     TaskRecord,
 )
 
@@ -67,6 +70,8 @@ class Position:
     """Those of the tasks that run next that come of Sends, by key."""
     open: OpenStep | None = None
     """What is stored of the next step; None: it has not begun."""
+    adoption: Adoption | None = None
+    """What is to be stored before anything else: the run has been on another graph so far."""
 
     def opened(self) -> OpenStep:
         """Give what is stored of the next step, from the first thing on."""
@@ -90,21 +95,51 @@ def restore(plan: Plan, records: RunRecords, step: int | None = None) -> Positio
             stored of the open step.
 
     Raises:
-        GraphChangedError: What runs next is not in today's graph any more.
-        StateError: The stored state does not fit today's state class.
+        GraphChangedError: It cannot go on with today's graph; `verdict` says why.
     """
-    last = records.steps[-1 if step is None else step - records.steps[0].step]
-    _refuse_changes(plan, records, last)
-    values, saved = taken_up(plan.schema, records, last.step)
+    last = records.steps[-1].step if step is None else step
+    if records.use_after(last).digest != plan.digest:
+        return _carried(plan, records, last, step)
+    record = records.checkpoint(last)
+    try:
+        values, saved = taken_up(plan.schema, records, last)
+    except StateError as error:
+        raise changed(judge(plan, records, step).verdict, error) from error
+    left = Frontier(record.ready, record.fired, record.held, record.sends)
+    position = _position(last, values, left, counters_at(records, last), saved)
+    position.open = _open_step(records) if step is None else None
+    return position
+
+
+def _carried(plan: Plan, records: RunRecords, last: int, step: int | None) -> Position:
+    """Take up a run that another graph has advanced so far."""
+    judged = judge(plan, records, step)
+    carried = judged.carried
+    if carried is None:
+        raise changed(judged.verdict, judged.cause)
+    values, state_json = carried.values, carried.adoption.state_json
+    if state_json is None:  # then the snapshots are continued
+        values, saved = taken_up(plan.schema, records, last)
+    else:
+        saved = restated(last, state_json, records, last)
+    position = _position(last, values, carried.frontier, carried.counters, saved)
+    position.open = _open_step(carried.records) if step is None else None
+    position.adoption = carried.adoption
+    return position
+
+
+def _position(
+    step: int, values: dict[str, Any], left: Frontier, counters: Counters, saved: Saved
+) -> Position:
+    held: Arrivals = {join: [(name, at) for name, at in came] for join, came in left.held.items()}
     return Position(
-        step=last.step,
+        step=step,
         values=values,
-        ready=list(last.ready),
-        held={join: [tuple(a) for a in arrived] for join, arrived in last.held.items()},  # type: ignore[misc]  # JSON gives lists
-        counters=counters_at(records, last.step),
+        ready=list(left.ready),
+        held=held,
+        counters=counters,
         saved=saved,
-        sends=dict(last.sends),
-        open=_open_step(records) if step is None else None,
+        sends=dict(left.sends),
     )
 
 
@@ -126,20 +161,3 @@ def _open_step(records: RunRecords) -> OpenStep | None:
         found.children[str(child.parent_key)] = child
     found.heard = records.header.heard == step
     return None if found == OpenStep() else found
-
-
-def _refuse_changes(plan: Plan, records: RunRecords, last: StepRecord) -> None:
-    version, today = records.header.graph_version, plan.definition.version
-    if version != today:
-        raise GraphChangedError(
-            f"run {records.header.run_id} began with version {version} of graph {plan.name!r};"
-            f" this is version {today}. Finish it with the old version, or begin anew."
-        )
-    arrived = [source for arrivals in last.held.values() for source, _ in arrivals]
-    for name in (*(node_of(key, last.sends) for key in last.ready), *last.held, *arrived):
-        if name not in plan.nodes:
-            raise GraphChangedError(
-                f"run {records.header.run_id} stands before node {name!r}, which graph"
-                f" {plan.name!r} does not have any more.{did_you_mean(name, plan.nodes)}"
-                " Put the node back under this name to go on; the run can still be read and drawn."
-            )

@@ -17,7 +17,7 @@ from graphflow.records import RunRecords, Snapshot, StepRecord
 from graphflow.state.reducers import append
 from graphflow.state.schema import StateSchema
 
-__all__ = ["Saved", "snapshot_of", "taken_up"]
+__all__ = ["Saved", "restated", "snapshot_of", "taken_up"]
 
 _STEP: Final = 512  # bytes that are read of a step beside its updates
 _FEW: Final = 40_960  # bytes: below, reading them again costs half a millisecond
@@ -38,6 +38,8 @@ class Saved:
     """Bytes of the whole state, if the fields that are not appended to stay as long as they are."""
     lists: dict[str, Any] = field(default_factory=dict)
     """The values that the fields that are appended to had then."""
+    stands_alone: bool = False
+    """What the steps since then continue is no snapshot: the next one has the whole state."""
 
 
 def snapshot_of(
@@ -63,10 +65,11 @@ def snapshot_of(
     is_first = always or record.step == 0
     if not is_first and (saved.grown <= _FEW or saved.grown <= 2 * saved.size):
         return None
-    found = None if is_first else _part(schema, saved, record.step, values, counters)
+    is_whole = is_first or saved.stands_alone
+    found = None if is_whole else _part(schema, saved, record.step, values, counters)
     if found is None:
         found = Snapshot(record.step, schema.codec.text(values), counters.to_json())
-        saved.chain, saved.whole = 0, len(found.state_json)
+        saved.chain, saved.whole, saved.stands_alone = 0, len(found.state_json), False
     saved.step, saved.grown = record.step, 0
     saved.size = _length(found)
     saved.chain += saved.size
@@ -89,6 +92,11 @@ def taken_up(
     """
     chain = snapshots_before(records, step)
     newest, states = chain[-1], States(records)
+    for use in reversed(records.graphs):
+        told = use.adoption
+        if told is not None and told.state_json is not None and newest.step <= told.step <= step:
+            values = schema.read_values(states.handed_on(step))
+            return values, restated(told.step, told.state_json, records, step)
     then = states.go_to(newest.step)
     lists = [(n, then[n], len(then[n])) for n in _growing(schema) if isinstance(then.get(n), list)]
     found = states.go_to(step)
@@ -103,6 +111,19 @@ def taken_up(
         {name: values[name][:end] for name, value, end in lists if found[name] is value},
     )
     return values, saved
+
+
+def restated(at: int, state_json: str, records: RunRecords, step: int) -> Saved:
+    """Say what a position remembers when the state of a step was told in other words since.
+
+    Args:
+        at: That step.
+        state_json: The state in the words of now.
+        records: The run, its tail at least.
+        step: The step that the position is after.
+    """
+    grown = sum(_size(s) for s in records.steps if at < s.step <= step)
+    return Saved(at, grown, len(state_json), stands_alone=True)
 
 
 def _growing(schema: StateSchema[Any]) -> list[str]:

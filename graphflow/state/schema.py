@@ -158,7 +158,8 @@ class StateSchema(Generic[S]):
     """A state class, compiled once.
 
     Attributes:
-        model: The user's class.
+        parts: The user's class, taken apart.
+        model: That class.
         names: Its fields, in order.
         fields: The same, by name.
         reducers: The fields that have a reducer.
@@ -175,7 +176,7 @@ class StateSchema(Generic[S]):
         found = problems_of(model)
         if found:
             raise StateError("; ".join(found))
-        parts = Parts(model)
+        parts = self.parts = Parts(model)
         self.model = model
         self.names = tuple(model.model_fields)
         self.codec = StateCodec(parts.fields, parts.definitions, parts.config)
@@ -260,24 +261,6 @@ class StateSchema(Generic[S]):
         """Sort names of fields as the class declares them, each once."""
         few = names if type(names) is set else set(names)
         return sorted(few, key=self._place) if len(few) > 1 else list(few)
-
-    def spec(self) -> dict[str, Any]:
-        """Describe the state for the graph's spec.
-
-        Returns:
-            ``{"class", "fields": {name: {"type", "reducer", "replays"}}}``.
-        """
-        return {
-            "class": self.model.__qualname__,
-            "fields": {
-                name: {
-                    "type": _type_words(info.annotation),
-                    "reducer": r.name if (r := self.reducers.get(name)) else None,
-                    "replays": name in self.replays,
-                }
-                for name, info in self.model.model_fields.items()
-            },
-        }
 
     def _values_of(self, state: S) -> dict[str, Any]:
         """Take the values out of an instance; its defaults are validated, as pydantic did not."""
@@ -378,7 +361,3 @@ def _is_left_alone(default: Any, validate: Callable[[Any], Any]) -> bool:
         return False
     fitting = validate(default)  # `problems_of` has seen that it fits
     return type(fitting) is type(default) and bool(fitting == default)
-
-
-def _type_words(annotation: Any) -> str:
-    return annotation.__name__ if type(annotation) is type else str(annotation)

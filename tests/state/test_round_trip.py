@@ -39,6 +39,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from graphflow.history import values_at
 from graphflow.records import RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
+from graphflow.state.description import described
 from graphflow.state.reducers import Reducer, Replace, add, append, merge, union
 from graphflow.state.schema import StateSchema
 from graphflow.state.update import combine, find_conflict, judge, revive
@@ -58,7 +59,7 @@ class Book:
         self.schema = StateSchema(model)
         self.values, text = self.schema.initial(start)
         header = RunHeader("r", "g", 1, "", "running", "", "{}")
-        self.records = RunRecords(header, {"state": self.schema.spec()})
+        self.records = RunRecords(header, {"state": described(self.schema)})
         self.records.steps.append(StepRecord(0, [], [], [], {}, {}, [], None))
         self.records.snapshots.append(Snapshot(0, text, NO_COUNTERS))
 

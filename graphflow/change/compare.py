@@ -1,0 +1,152 @@
+"""What differs between the graph that a run is on and today's, as their specs tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from graphflow.change.names import Names
+from graphflow.change.verdict import Finding
+from graphflow.names import spelled
+
+__all__ = ["differences"]
+
+Spec = Mapping[str, Any]
+
+_NODE: Final = {
+    "kind": "it was a {old} and is a {new} now",
+    "defer": "it waits for others in another way",
+    "targets": "it may lead elsewhere",
+    "gate": "its gate has changed",
+    "graph": "its subgraph has changed",
+    "map": "what it maps has changed",
+    "question": "where its answer goes has changed",
+    "fallback": "its fallback is another one",
+    "on_budget": "what follows a used-up budget is another node",
+    "retry": "it is retried otherwise",
+    "timeout": "its timeout is another one",
+    "effects": "its effects are declared otherwise",
+    "code": "its code has changed",
+}
+
+
+def differences(stored: Spec, today: Spec, nodes: Names, fields: Names) -> Iterator[Finding]:
+    """List what differs, none of which hinders a run by itself.
+
+    Args:
+        stored: The spec of the graph that the run is on.
+        today: That of today's graph.
+        nodes: What stored nodes are called today.
+        fields: What stored fields are called today.
+    """
+    yield from _nodes(stored, today, nodes)
+    yield from _routers(stored, today, nodes)
+    yield from _edges(stored, today, nodes)
+    yield from _fields(stored, today, fields)
+
+
+def _same(what: str, words: str) -> Finding:
+    return Finding("compatible", what, words)
+
+
+def _nodes(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
+    before = {node["name"]: node for node in stored.get("nodes", ())}
+    now = {node["name"]: node for node in today.get("nodes", ())}
+    found = set()
+    for name, node in before.items():
+        later = names.find(name)
+        if later is None:
+            yield _same(f"node {name!r}", "it is gone; the run does not need it")
+            continue
+        found.add(later)
+        if later != name:
+            yield _same(f"node {name!r}", f"it is called {later!r} now")
+        yield from _node(later, _renamed(node, names), now.get(later, {}))
+    for name in now.keys() - found:
+        yield _same(f"node {name!r}", "it is new")
+
+
+def _node(name: str, before: Spec, now: Spec) -> Iterator[Finding]:
+    for part, words in _NODE.items():
+        old, new = before.get(part), now.get(part)
+        if old != new and (part != "targets" or not now.get("gate")):
+            yield _same(f"node {name!r}", words.format(old=old, new=new))
+
+
+def _renamed(node: Spec, names: Names) -> dict[str, Any]:
+    """Give what is said of a node in the names of today."""
+    found = dict(node)
+    found["targets"] = [names.find(name) or name for name in node.get("targets", ())]
+    if node.get("gate"):
+        gate = node["gate"]
+        found["gate"] = {
+            word: value if word == "tries" else (names.find(value) or value)
+            for word, value in gate.items()
+        }
+    for part in ("fallback", "on_budget"):
+        if node.get(part):
+            found[part] = names.find(node[part]) or node[part]
+    return found
+
+
+def _routers(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
+    before = {(_now(r["source"], names), r["name"]): r for r in stored.get("routers", ())}
+    now = {(r["source"], r["name"]): r for r in today.get("routers", ())}
+    for (source, name), router in before.items():
+        what = f"router {name!r} after {spelled(source)!r}"
+        other = now.get((source, name))
+        if other is None:
+            yield _same(what, "it is gone")
+            continue
+        if _list(router["targets"], names) != other["targets"]:
+            yield _same(what, "it may lead elsewhere")
+        if router["code"] != other["code"]:
+            yield _same(what, "its code has changed")
+    for source, name in now.keys() - before.keys():
+        yield _same(f"router {name!r} after {spelled(source)!r}", "it is new")
+
+
+def _edges(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
+    before = [tuple(_list(edge[:2], names)) for edge in stored.get("edges", ())]
+    now = [tuple(edge[:2]) for edge in today.get("edges", ())]
+    for edges, others, words in ((before, now, "it is gone"), (now, before, "it is new")):
+        for source, target in dict.fromkeys(edges):
+            if (source, target) not in others:
+                yield _same(f"edge {spelled(source)!r} -> {spelled(target)!r}", words)
+
+
+def _fields(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
+    before = stored.get("state", {}).get("fields", {})
+    now = today.get("state", {}).get("fields", {})
+    found = set()
+    for name, field in before.items():
+        later = names.find(name)
+        if later is None:
+            yield _same(f"field {name!r}", "it is gone; steps that are stored keep it")
+            continue
+        found.add(later)
+        if later != name:
+            yield _same(f"field {name!r}", f"it is called {later!r} now")
+        yield from _field(later, field, now.get(later, {}))
+    for name in now.keys() - found:
+        yield _same(f"field {name!r}", "it is new")
+
+
+def _field(name: str, before: Spec, now: Spec) -> Iterator[Finding]:
+    # Specs of an earlier graphflow say nothing of the shape of a type
+    part = "shape" if "shape" in before else "type"
+    if before.get(part) != now.get(part):
+        old, new = before.get("type"), now.get("type")
+        said = f"it was {old} and is {new} now" if old != new else f"what {new} is has changed"
+        yield _same(f"field {name!r}", said)
+    if before.get("reducer") != now.get("reducer"):
+        old, new = before.get("reducer") or "none", now.get("reducer") or "none"
+        yield _same(f"field {name!r}", f"its reducer was {old} and is {new} now")
+
+
+def _now(name: str, names: Names) -> str:
+    return names.find(name) or name
+
+
+def _list(found: Sequence[str], names: Names) -> list[str]:
+    return [_now(name, names) for name in found]

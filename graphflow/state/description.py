@@ -1,0 +1,64 @@
+"""What is stored of a state class: enough to say later whether it has changed, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from graphflow.state.codec import Schema, leaves
+from graphflow.state.schema import StateSchema
+
+__all__ = ["described"]
+
+_NAMES: Final = frozenset({"ref", "schema_ref", "cls_name", "model_name", "title"})
+"""What a class is called, which its values do not depend on."""
+
+
+def described(schema: StateSchema[Any]) -> dict[str, Any]:
+    """Describe a state for the spec of its graph.
+
+    Returns:
+        ``{"class", "fields": {name: {"type", "reducer", "replays", "required", "shape"}}}``;
+        `shape` is a digest of all that is said of the field's type, models in it included.
+    """
+    parts = schema.parts
+    return {
+        "class": schema.model.__qualname__,
+        "fields": {
+            name: {
+                "type": _type_words(info.annotation),
+                "reducer": r.name if (r := schema.reducers.get(name)) else None,
+                "replays": name in schema.replays,
+                "required": info.is_required(),
+                "shape": _shape(parts.fields[name]["schema"], parts.definitions),
+            }
+            for name, info in schema.model.model_fields.items()
+        },
+    }
+
+
+def _type_words(annotation: Any) -> str:
+    return annotation.__name__ if type(annotation) is type else str(annotation)
+
+
+def _shape(schema: Schema, definitions: Mapping[str, Schema]) -> str:
+    said = [_said(part) for part in leaves(schema, definitions)]
+    return sha256(repr(said).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _said(part: Schema) -> list[tuple[str, str]]:
+    """List what a part of a schema says by itself: its kind, its bounds, its names, its choices."""
+    found = []
+    for key, value in part.items():
+        if key in _NAMES:
+            continue
+        if isinstance(value, str | int | float):
+            found.append((key, repr(value)))
+        elif key == "members":
+            found.append((key, repr([getattr(member, "value", member) for member in value])))
+        elif isinstance(value, dict) and key in {"fields", "choices"}:
+            found.append((key, repr(list(value))))
+        elif isinstance(value, list) and all(isinstance(one, str | int) for one in value):
+            found.append((key, repr(value)))
+    return sorted(found)
