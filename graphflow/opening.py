@@ -24,7 +24,7 @@ from graphflow.names import new_run_id
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
 from graphflow.records import Ending, RunHeader, RunRecords, Spent
-from graphflow.session import Session
+from graphflow.session import Session, as_before
 from graphflow.shared import Shared
 from graphflow.spending import Ledger
 from graphflow.state.codec import same
@@ -272,8 +272,8 @@ class Opener:
                 take_over=asked.take_over,
             )
         except RunOverError:  # somebody else has come to its end meanwhile
-            over = self._store.load(header.run_id, tail=True)
-            return Opened(self._plan, session, position, bounds, over=over)
+            over = self.store.load(header.run_id, tail=True)
+            return Opened(self.plan, session, position, bounds, over=over)
         try:
             if newer is not None:  # until it was taken, somebody else may have gone on
                 position = restore(self.plan, newer)
@@ -283,8 +283,8 @@ class Opener:
                     return Opened(self.plan, session, position, bounds, over=over)
             session.adopt(position, self.plan.spec_json)
             return Opened(self.plan, session, position, bounds)
-        except BaseException:
-            session.release()
+        except BaseException:  # a graph that was refused under the lease, or Ctrl-C
+            session.release(as_before(header))
             raise
 
     def _bounds(
