@@ -29,6 +29,7 @@ GraphflowError
     NotADatabaseError               the file is something else
     DatabaseUnavailableError        locked, read-only, full, or gone
     CheckpointCorruptError          what is stored is not what was written: .run_id, .step
+    CheckpointTooLargeError         a stored value is too long, or nested too deep: .run_id, .step
   RenderError                     the drawing
     GraphvizMissingError            neither `dot` nor the wasm extra is there
   ModelError                      the chat model
@@ -56,6 +57,7 @@ __all__ = [
     "BudgetSignal",
     "CheckpointCorruptError",
     "CheckpointError",
+    "CheckpointTooLargeError",
     "CircuitOpenError",
     "ConflictError",
     "DatabaseUnavailableError",
@@ -307,6 +309,14 @@ class CheckpointCorruptError(CheckpointError):
     def __init__(self, message: str, *, run_id: str = "", step: int = -1) -> None:
         super().__init__(message)
         self.run_id, self.step = run_id, step
+
+
+class CheckpointTooLargeError(CheckpointError):
+    """A stored value is longer, or nested deeper, than what may be read. It was not parsed."""
+
+    def __init__(self, message: str, *, run_id: str = "", step: int = -1, column: str = "") -> None:
+        super().__init__(message)
+        self.run_id, self.step, self.column = run_id, step, column
 
 
 class RenderError(GraphflowError):

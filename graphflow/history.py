@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from graphflow.records import RunRecords, Snapshot, StepRecord
+from graphflow.records import Adoption, RunRecords, Snapshot, StepRecord
 from graphflow.state.reducers import fold
+from graphflow.stored import UNREADABLE, is_deep, too_deep, unreadable
 
 __all__ = [
     "Counters",
@@ -63,8 +64,18 @@ class Counters:
 
     @classmethod
     def from_json(cls, text: str) -> Counters:
-        """Read it back."""
-        return cls(**json.loads(text))
+        """Read it back.
+
+        Raises:
+            ValueError: It is no counters' JSON.
+        """
+        found = cls(**json.loads(text))
+        counts = [found.since]
+        for of in (found.visits, found.tries, found.writers):
+            counts += of.values()
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("a counter is no count")
+        return found
 
 
 def count(counters: Counters, step: StepRecord) -> None:
@@ -123,7 +134,18 @@ class States:
             return read(self.go_to(step))
 
     def go_to(self, step: int) -> dict[str, Any]:
-        """Give the values after a step; the next call changes them, lists and dicts included."""
+        """Give the values after a step; the next call changes them, lists and dicts included.
+
+        Raises:
+            CheckpointCorruptError: What is stored does not add up to a state.
+        """
+        try:
+            return self._go_to(step)
+        except UNREADABLE as error:
+            run_id = self._records.header.run_id
+            raise unreadable(run_id, step, "the state after it", error) from error
+
+    def _go_to(self, step: int) -> dict[str, Any]:
         at, self._step = self._step, None  # an interrupt leaves them half changed
         if at is None or at != step - 1 or step in self._begins:
             at = self._start(at, step)
@@ -139,8 +161,7 @@ class States:
         """
         for adoption in reversed(self._restated):
             if adoption.step == step:
-                found: dict[str, Any] = json.loads(adoption.state_json or "{}")
-                return found
+                return self._parsed(adoption, "state_json")
         return self.go_to(step)
 
     def _start(self, at: int | None, step: int) -> int:
@@ -152,7 +173,7 @@ class States:
                 self._values = self.handed_on(begun)
                 return begun
         elif at is None or not chain[-1].step <= at <= step:
-            self._values = json.loads(chain[0].state_json)
+            self._values = self._parsed(chain[0], "state_json")
             for snapshot in chain[1:]:
                 self._continue(snapshot)
             return chain[-1].step
@@ -160,23 +181,37 @@ class States:
 
     def _continue(self, snapshot: Snapshot) -> None:
         values = self._values
-        values.update(json.loads(snapshot.state_json))
-        for name, items in json.loads(snapshot.added_json or "{}").items():
+        values.update(self._parsed(snapshot, "state_json"))
+        for name, items in self._parsed(snapshot, "added_json").items():
             values[name] = fold("append", values[name], items)
+
+    def _parsed(self, stored: Snapshot | Adoption, column: str) -> dict[str, Any]:
+        text = getattr(stored, column) or "{}"
+        try:
+            if not is_deep(text):
+                return dict(json.loads(text))
+        except UNREADABLE as error:
+            raise unreadable(self._records.header.run_id, stored.step, column, error) from error
+        raise too_deep(self._records.header.run_id, stored.step, column)
 
     def _apply(self, record: StepRecord) -> None:
         values = self._values
         if self._begins:
             at = bisect(self._uses, record.step, key=lambda use: use[0])
             self._reducers = self._uses[max(at, 1) - 1][1]
-        derived = _scan(record.derived_json)[0] if record.derived_json else {}
+        derived = self._scanned(record, record.derived_json) if record.derived_json else {}
         for text in record.updates():
-            for name, update in _scan(text)[0].items():
+            for name, update in self._scanned(record, text).items():
                 if name in derived:
                     continue
                 reducer = self._reducers[name]
                 values[name] = update if reducer is None else fold(reducer, values[name], update)
         values.update(derived)
+
+    def _scanned(self, record: StepRecord, text: str) -> dict[str, Any]:
+        if is_deep(text):
+            raise too_deep(self._records.header.run_id, record.step, "an update of it")
+        return _scan(text)[0]  # type: ignore[no-any-return]  # what is no dict is found where it is used
 
 
 def values_at(records: RunRecords, step: int) -> dict[str, Any]:
@@ -208,14 +243,21 @@ def reducers_of(spec: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def counters_at(records: RunRecords, step: int) -> Counters:
-    """Give the counters after a step, in the words of the graph that goes on after it."""
+    """Give the counters after a step, in the words of the graph that goes on after it.
+
+    Raises:
+        CheckpointCorruptError: What is stored is none.
+    """
     snapshot = snapshots_before(records, step)[-1]
     start, text = snapshot.step, snapshot.counters_json
     for use in records.graphs:
         told = use.adoption
         if told is not None and told.counters_json is not None and start <= told.step <= step:
             start, text = told.step, told.counters_json
-    counters = Counters.from_json(text)
+    try:
+        counters = Counters.from_json(text)
+    except UNREADABLE as error:
+        raise unreadable(records.header.run_id, start, "its counters", error) from error
     for record in _between(records, start, step):
         count(counters, record)
         counters.writers.update(dict.fromkeys(_written(record), record.step))

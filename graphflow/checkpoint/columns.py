@@ -5,10 +5,11 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
+from graphflow.checkpoint.column_names import COLUMNS
 from graphflow.checkpoint.digest import storable
 from graphflow.checkpoint.long_values import LONG, cut, references, restored
 from graphflow.checkpoint.refusals import corrupt
-from graphflow.checkpoint.rows import COLUMNS, Row
+from graphflow.checkpoint.rows import Row
 from graphflow.records import RunHeader, Snapshot
 
 __all__ = ["Columns"]

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, Final
 
+from graphflow.checkpoint.column_names import COLUMNS, LATER
 from graphflow.checkpoint.rows_json import (
     arrows_json,
     chosen_from,
     chosen_json,
     evidence_from,
     evidence_json,
+    fired_from,
     held_from,
     known_names_json,
     names_from,
@@ -62,28 +64,6 @@ __all__ = [
 
 Row = tuple[Any, ...]
 """Text, numbers and None."""
-
-COLUMNS: Final = {
-    "steps": "step committed_at arrows_json fired_json held_json ready_json derived_json",
-    "tasks": "ix key node update_json started_at duration_ms attempts reads_json "
-    "replaces_json goto_json",
-    "decisions": "ix source router kind options_json chosen answer reason confidence "
-    "evidence_json details_json",
-    "attempts": "step key attempt node started_at duration_ms error_type error traceback",
-    "calls": "step key attempt kind model started_at duration_ms input_tokens output_tokens "
-    "cached_tokens request_json response_json error",
-    "items": "step key ix result_json started_at duration_ms attempts",
-    "questions": "step key name node kind prompt schema_json asked_at details_json deadline "
-    "default_json answer_json answered_at answered_by",
-    "memos": "step key name value_json stored_at",
-    "adoptions": "step place graph_digest graph_version adopted_at nodes_json state_json "
-    "counters_json fired_json held_json ready_json children_json",
-}
-"""The columns that the rows of a table hold, in order, without those that place the row."""
-
-LATER: Final = {"steps": ("heard", "rows_json"), "tasks": ("fell_back items",)}
-"""Columns that came later, those that came together in one text. A row ends before those of which
-none is set, nor of any after them: so the digests of rows from before stay true."""
 
 _GOTO: Final = COLUMNS["tasks"].split().index("goto_json")
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
@@ -344,8 +324,7 @@ def adoption_from(row: Row) -> Adoption:
     left = None
     if ready is not None:
         keys, sends = ready_from(ready)
-        came = {join: tuple(of) for join, of in json.loads(fired).items()}
-        left = Frontier(keys, came, held_from(held), sends)
+        left = Frontier(keys, fired_from(fired), held_from(held), sends)
     named, moved = json.loads(nodes), json.loads(children)
     found = Adoption(step, place, graph, version, at, named, state, counters, left, moved)
     found.digest = row[12] if len(row) > 12 else ""

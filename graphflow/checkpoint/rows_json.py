@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring
+from typing import get_args
 
-from graphflow.records import Arrow, Evidence, Sent
+from graphflow.records import Arrow, ArrowKind, Evidence, Sent
 
 __all__ = [
     "arrows_from",
@@ -18,6 +19,7 @@ __all__ = [
     "chosen_json",
     "evidence_from",
     "evidence_json",
+    "fired_from",
     "held_from",
     "known_names_json",
     "names_from",
@@ -26,6 +28,7 @@ __all__ = [
     "ready_json",
 ]
 
+_KINDS = frozenset(get_args(ArrowKind))
 _quoted = encode_basestring
 _scan = json.JSONDecoder().raw_decode
 
@@ -45,7 +48,7 @@ def known_names_json(names: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1024)
 def names_from(text: str) -> tuple[str, ...]:
     """Read a list of names."""
-    return tuple(json.loads(text))
+    return _names(json.loads(text))
 
 
 @lru_cache(maxsize=1024)
@@ -58,12 +61,23 @@ def arrows_json(arrows: tuple[Arrow, ...]) -> str:
 @lru_cache(maxsize=1024)
 def arrows_from(text: str) -> tuple[Arrow, ...]:
     """Read what `arrows_json` wrote."""
-    return tuple(Arrow(*arrow) for arrow in json.loads(text))
+    found = tuple(Arrow(*_names(arrow)) for arrow in json.loads(text))  # type: ignore[arg-type]  # the kind is looked at here
+    for arrow in found:
+        if arrow.kind not in _KINDS:
+            raise ValueError(f"{arrow.kind!r} is no kind of arrow")
+    return found
+
+
+def fired_from(text: str) -> dict[str, tuple[str, ...]]:
+    """Read the joins that run next."""
+    return {join: _names(of) for join, of in json.loads(text).items()}
 
 
 def held_from(text: str) -> dict[str, tuple[tuple[str, int], ...]]:
     """Read the joins that wait."""
-    return {join: tuple((s, n) for s, n in of) for join, of in json.loads(text).items()}
+    return {
+        join: tuple((_name(s), _step(n)) for s, n in of) for join, of in json.loads(text).items()
+    }
 
 
 def ready_json(ready: Sequence[str], sends: Mapping[str, Sent]) -> str:
@@ -95,11 +109,11 @@ def ready_from(text: str) -> tuple[tuple[str, ...], dict[str, Sent]]:
             key, at = _scan(text, at + len("["))
             node, at = _scan(text, at + len(","))
             given, at = _text_at(text, at + len(","))
-            sends[key] = Sent(node, given)
+            sends[_name(key)] = Sent(_name(node), given)
             at += len("]")
         else:
             key, at = _scan(text, at)
-        keys.append(key)
+        keys.append(_name(key))
         at += len(",")
     return tuple(keys), sends
 
@@ -130,11 +144,11 @@ def chosen_from(text: str) -> tuple[str | Sent, ...]:
         if text[at] == "{":
             node, at = _scan(text, at + len('{"send":'))
             given, at = _text_at(text, at + len(',"input":'))
-            found.append(Sent(node, given))
+            found.append(Sent(_name(node), given))
             at += len("}")
         else:
             name, at = _scan(text, at)
-            found.append(name)
+            found.append(_name(name))
         at += len(",")
     return tuple(found)
 
@@ -161,9 +175,27 @@ def evidence_from(text: str) -> tuple[Evidence, ...]:
         if text.startswith(',"value":', at):
             value, at = _text_at(text, at + len(',"value":'))
         step, at = _scan(text, at + len(',"step":'))
-        found.append(Evidence(name, step, value, counter))
+        found.append(Evidence(_name(name), _step(step), value, counter))
         at += len("},")
     return tuple(found)
+
+
+def _names(found: object) -> tuple[str, ...]:
+    if type(found) is not list:
+        raise TypeError(f"{found!r} is no list of names")
+    return tuple(map(_name, found))
+
+
+def _name(found: object) -> str:
+    if type(found) is not str:
+        raise TypeError(f"{found!r} is no name")
+    return found
+
+
+def _step(found: object) -> int:
+    if type(found) is not int or not 0 <= found < 2**53:
+        raise TypeError(f"{found!r} is no step")
+    return found
 
 
 def _text_at(text: str, start: int) -> tuple[str, int]:

@@ -40,7 +40,7 @@ from graphflow.checkpoint.sqlite_write import (
     question_to_store,
 )
 from graphflow.checkpoint.standing import as_seen
-from graphflow.errors import DatabaseUnavailableError
+from graphflow.errors import DatabaseUnavailableError, GraphflowError
 from graphflow.records import (
     Adoption,
     AttemptRecord,
@@ -56,6 +56,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
+from graphflow.stored import UNREADABLE, unreadable
 from graphflow.upkeep import Pruned, Size, Wish
 
 if TYPE_CHECKING:
@@ -226,10 +227,15 @@ class SqliteCheckpointer:
     def load(self, run_id: str, *, tail: bool = False) -> RunRecords:
         """Read a run; see `Checkpointer.load`."""
         file = self._file or self._open()
-        stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail))
-        if stored is None:
-            raise not_found(run_id, str(self.path))
-        return checked(stored, self._columns, file.lives)
+        try:
+            stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail))
+            if stored is not None:
+                return checked(stored, self._columns, file.lives)
+        except GraphflowError:
+            raise
+        except UNREADABLE as error:
+            raise unreadable(run_id, -1, "a row of it", error) from error
+        raise not_found(run_id, str(self.path))
 
     def spent(self, run_id: str) -> Spent:
         """Add up what a run and its children used; see `Checkpointer.spent`."""

@@ -9,7 +9,7 @@ advanced has added to its open step is not counted.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from math import isfinite
 from operator import itemgetter
@@ -29,6 +29,8 @@ from graphflow.checkpoint.rows import (
     question_from,
     task_from,
 )
+from graphflow.checkpoint.shapes import check_given, spec_from
+from graphflow.checkpoint.shapes import check_row as check_shape
 from graphflow.checkpoint.standing import as_seen, in_order
 from graphflow.checkpoint.stored_rows import Part, Stored
 from graphflow.checkpoint.stored_step import StoredStep
@@ -42,6 +44,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
+from graphflow.stored import UNREADABLE, parsed, unreadable
 
 __all__ = ["check_row", "checked", "unsealed"]
 
@@ -71,9 +74,9 @@ def _records(
     if not stored.is_sealed:
         raise unsealed(header.run_id)
     if not stored.parts:
-        return RunRecords(columns.given_header(header, columns.sound(stored.values)), {})
+        return RunRecords(_given(header, stored, columns), {})
     _check_fixed(stored)
-    header = columns.given_header(header, columns.sound(stored.values))
+    header = _given(header, stored, columns)
     for part in stored.parts:
         part.values = columns.sound(part.values)
     steps = _chain(stored.parts, columns)
@@ -97,6 +100,15 @@ def _records(
         graphs if len(graphs) > 1 else [],
         _used_before(stored.parts[0]),
     )
+
+
+def _given(header: RunHeader, stored: Stored, columns: Columns) -> RunHeader:
+    given = columns.given_header(header, columns.sound(stored.values))
+    try:
+        check_given(given)
+    except UNREADABLE as error:
+        raise unreadable(header.run_id, -1, "what is known of it", error) from error
+    return given
 
 
 def _children(
@@ -164,7 +176,8 @@ def _adopted(stored: Stored, part: Part, columns: Columns) -> list[GraphUse]:
         if place != follows or step_digest is None:
             raise corrupt(part.run_id, step, "how it came to another graph is not all there")
         given = columns.given("adoptions", part.run_id, step, tuple(row), part.values)
-        adoption = adoption_from(given)
+        adoption = _made(part.run_id, step, "adoption", adoption_from, given[:-1])
+        adoption.digest = given[-1]
         spec = _spec(stored, part, adoption.graph_digest)
         version, name = adoption.graph_version, adoption.graph_digest
         found.append(GraphUse(adoption.step + 1, name, version, spec, adoption))
@@ -178,7 +191,10 @@ def _spec(stored: Stored, part: Part, name: str) -> Any:
     graph = stored.graphs.get(name)
     if graph is None or digest("graph", graph[:-1]) != graph[-1]:
         raise corrupt(part.run_id, -1, "its graph has changed")
-    return json.loads(graph[3])
+    try:
+        return spec_from(graph[3])
+    except UNREADABLE as error:
+        raise unreadable(part.run_id, -1, "its graph", error) from error
 
 
 def _chain(parts: Sequence[Part], columns: Columns) -> list[StepRecord]:
@@ -210,6 +226,7 @@ def _steps(
             raise corrupt(run_id, step, "it is missing")
         its = tasks.get(number, ())
         found = StoredStep.of(
+            run_id,
             (number, own, derived, row),
             [update for _, _, update, _, _, _ in its if update is not None],
             [_joined(before, real, after) for _, _, _, before, real, after in its],
@@ -244,9 +261,17 @@ def _check_counts(parts: Sequence[Part]) -> None:
         found.update(("snapshots", row[1]) for row in part.snapshots)
     for part in parts:
         for step, _, _, counts, _ in part.steps:
-            for table, count in json.loads(counts).items() if counts is not None else ():
-                if found[table, step] < count:
-                    raise corrupt(part.run_id, step, f"its {table} are not all there")
+            if counts is not None:
+                _check_rows(part.run_id, step, counts, found)
+
+
+def _check_rows(run_id: str, step: int, counts: str, found: Mapping[tuple[str, int], int]) -> None:
+    rows = parsed(counts, run_id=run_id, step=step, column="rows_json")
+    if type(rows) is not dict or set(map(type, rows.values())) != {int}:
+        raise corrupt(run_id, step, "its rows_json has changed")
+    for table, count in rows.items():
+        if found[table, step] < count:
+            raise corrupt(run_id, step, f"its {table} are not all there")
 
 
 def _refer(step: StoredStep, part: Part, columns: Columns) -> None:
@@ -288,7 +313,8 @@ def _kept(part: Part, row: Row, columns: Columns) -> TaskRecord:
     text = _joined(*pieces)
     if digest_of(f'["task",[{compact(run_id)},{step},{text[1:]}]') != own:
         raise corrupt(run_id, step, "a stored task of it has changed")
-    return task_from(columns.given("tasks", run_id, step, json.loads(text), part.values))
+    given = columns.given("tasks", run_id, step, json.loads(text), part.values)
+    return _made(run_id, step, "task", task_from, given)
 
 
 def _loose(stored: Stored, columns: Columns, kind: str, make: Callable[[Row], _T]) -> list[_T]:
@@ -297,8 +323,17 @@ def _loose(stored: Stored, columns: Columns, kind: str, make: Callable[[Row], _T
         for row in part.loose.get(kind, ()):
             check_row(part.run_id, row[0], kind, row)
             given = columns.given(f"{kind}s", part.run_id, row[0], row[:-1], part.values)
-            found.append(make(given))
+            found.append(_made(part.run_id, row[0], kind, make, given))
     return found
+
+
+def _made(run_id: str, step: int, kind: str, make: Callable[[Row], _T], row: Row) -> _T:
+    """Make a record of a row, once its form has been looked at."""
+    try:
+        check_shape(f"{kind}s", row)
+        return make(row)
+    except UNREADABLE as error:
+        raise unreadable(run_id, step, f"a stored {kind} of it", error) from error
 
 
 def _snapshots(parts: Sequence[Part], columns: Columns) -> list[Snapshot]:
@@ -309,9 +344,15 @@ def _snapshots(parts: Sequence[Part], columns: Columns) -> list[Snapshot]:
             before = found[-1].step if found else None
             if of_step is None or snapshot.since not in (None, before):
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has no place")
-            if snapshot_digest(of_step, snapshot) != snapshot.digest:
+            texts = (snapshot.state_json, snapshot.counters_json, snapshot.added_json or "")
+            if any(type(text) is not str for text in texts) or (
+                snapshot_digest(of_step, snapshot) != snapshot.digest
+            ):
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has changed")
             found.append(columns.given_snapshot(part.run_id, snapshot, part.values))
+    first = next(step[0] for part in parts for step in part.steps)
+    if not found or found[0].since is not None or first not in {s.step for s in found}:
+        raise corrupt(parts[-1].run_id, first, "its snapshot is missing")
     return found
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from sqlite3 import Cursor
 
-__all__ = ["ANCHOR", "lineage", "link_before"]
+__all__ = ["ANCHOR", "lineage", "link_before", "older"]
 
 ANCHOR: Final = (
     "SELECT step, link, calls, tokens, ms, pruned_at, adopted_on, digest FROM anchors WHERE run = ?"
@@ -13,6 +13,8 @@ ANCHOR: Final = (
 """What stands for the steps of a run that were pruned: the first one that it still has, the digest
 of what that continues from, what they had used, when they went, the digest of the one after which
 the run came to the graph of those that are left (if it did), and the digest of all that."""
+
+_ORIGIN: Final = "SELECT fork_of, fork_step FROM runs WHERE id = ?"
 
 
 def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
@@ -32,10 +34,10 @@ def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
         ).fetchone()
         if row:
             return str(row[0])
-        (origin,) = cursor.execute("SELECT fork_of FROM runs WHERE id = ?", (run,)).fetchone()
-        if origin is None or origin >= run:
+        origin = older(cursor, _ORIGIN, run)
+        if origin is None:
             return None
-        run = origin
+        run = origin[0]
 
 
 def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[Any, ...] | None]]:
@@ -48,12 +50,22 @@ def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[
     below: int | None = None
     found: list[tuple[int, int | None, tuple[Any, ...] | None]] = []
     while True:
-        origin, step = cursor.execute(
-            "SELECT fork_of, fork_step FROM runs WHERE id = ?", (number,)
-        ).fetchone()
+        origin = older(cursor, _ORIGIN, number)
         anchor = cursor.execute(ANCHOR, (number,)).fetchone()
         found.append((number, below, anchor))
         is_cut = anchor is not None and (below is None or anchor[0] < below)
-        if is_cut or origin is None or origin >= number:
+        if is_cut or origin is None:
             return found[::-1]
-        number, below = origin, step if below is None else min(below, step)
+        number, step = origin
+        below = step if below is None else min(below, step)
+
+
+def older(cursor: "Cursor", sql: str, number: int) -> tuple[int, int] | None:
+    """Read the number of the run that a run comes of, and a step.
+
+    It is older than that run; what says otherwise is damaged, and could go in a circle.
+    """
+    found = cursor.execute(sql, (number,)).fetchone()
+    if found is None or any(type(one) is not int for one in found) or found[0] >= number:
+        return None
+    return found  # type: ignore[no-any-return]  # two numbers, as was seen

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
-from graphflow.checkpoint.sqlite_lineage import ANCHOR, lineage, link_before
+from graphflow.checkpoint.shapes import check_header
+from graphflow.checkpoint.sqlite_lineage import ANCHOR, lineage, link_before, older
 from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.checkpoint.sqlite_values import fetched, used_by
 from graphflow.checkpoint.stored_rows import Part, Stored
 from graphflow.records import RunHeader, RunStatus
+from graphflow.stored import UNREADABLE, unreadable
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -113,6 +115,7 @@ were written."""
 _GRAPH_AT: Final = FIXED.split(", ").index("graph_digest")
 _ADOPTED_AT: Final = 1 + COLUMNS["adoptions"].split().index("graph_digest")
 _END: Final = 2**62  # after any step
+_DEEPEST: Final = 64  # subgraphs in subgraphs
 
 
 def headers(
@@ -131,7 +134,7 @@ def headers(
         (status, graph),
     ).fetchall()
     for row in rows:
-        header = RunHeader(*row)
+        header = _header(row)
         yield header, _values_of(cursor, header)
 
 
@@ -144,7 +147,16 @@ def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:
     """
     column = "id" if isinstance(run, int) else "run_id"
     row = cursor.execute(f"{_HEADER} WHERE {column} = ?", (run,)).fetchone()
-    return RunHeader(*row) if row else None
+    return _header(row) if row else None
+
+
+def _header(row: Row) -> RunHeader:
+    header = RunHeader(*row)
+    try:
+        check_header(header, row)
+    except UNREADABLE as error:
+        raise unreadable(str(row[0]), -1, "what is known of it", error) from error
+    return header
 
 
 def root_of(cursor: "Cursor", number: int) -> RunHeader | None:
@@ -155,11 +167,10 @@ def root_of(cursor: "Cursor", number: int) -> RunHeader | None:
         number: The number of the run in the table.
     """
     while True:
-        (parent,) = cursor.execute("SELECT parent_run FROM runs WHERE id = ?", (number,)).fetchone()
-        # A parent is older than its child; what says otherwise is damaged, and could go in a circle
-        if parent is None or parent >= number:
+        parent = older(cursor, "SELECT parent_run, id FROM runs WHERE id = ?", number)
+        if parent is None:
             return header_of(cursor, number)
-        number = parent
+        number = parent[0]
 
 
 def ids_from(cursor: "Cursor", prefix: str, limit: int) -> list[str]:
@@ -194,7 +205,7 @@ def number_of(cursor: "Cursor", run_id: str) -> int:
     return int(number)
 
 
-def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
+def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool, depth: int = 0) -> None:
     header = stored.header
     if tail:
         stored.parts = [_tail_of(cursor, number, header.step + 1)]
@@ -206,12 +217,14 @@ def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool) -> None:
     _read_graphs(cursor, stored)
     names = [name for part in stored.parts for _, name, _ in part.heads]
     stored.children = _children(cursor, names)
+    if depth > _DEEPEST and stored.children:
+        raise unreadable(header.run_id, -1, "its subgraphs", RecursionError("they are too many"))
     shared = {name for part in stored.parts[:-1] for _, name, _ in part.heads}
     for child in stored.children:
         of_child = number_of(cursor, child.header.run_id)
         if child.header.run_id in shared:
             child.root = root_of(cursor, of_child)
-        _fill(cursor, child, of_child, tail=False)
+        _fill(cursor, child, of_child, tail=False, depth=depth + 1)
 
 
 def _read_graphs(cursor: "Cursor", stored: Stored) -> None:
@@ -274,6 +287,8 @@ def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:
     newest = cursor.execute(_NEWEST, (number,)).fetchall()
     first = newest[-1][1] if newest else 0
     adopted, digest, fixed = _fixed(cursor, number)
+    if type(first) is not int or first < 0:
+        raise unreadable(str(fixed[0]), -1, "a snapshot's step", TypeError(repr(first)[:60]))
     adoptions = _adoptions(cursor, number, adopted, first, _END)
     link, anchor = link_before(cursor, number, first) if first else None, None
     if first and link is None:

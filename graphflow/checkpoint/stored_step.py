@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Self
 
 from graphflow.checkpoint.rows import Row, decision_from, task_from
-from graphflow.checkpoint.rows_json import arrows_from, held_from, ready_from
+from graphflow.checkpoint.rows_json import arrows_from, fired_from, held_from, ready_from
+from graphflow.checkpoint.shapes import check_row
 from graphflow.records import StepRecord
+from graphflow.stored import UNREADABLE, unreadable
 
 __all__ = ["StoredStep"]
 
 _NAMES: Final = tuple(StepRecord.__dataclass_fields__)
+_MADE: Final = frozenset({*_NAMES, "update_texts"})
 
 
 class StoredStep(StepRecord):
@@ -25,11 +28,13 @@ class StoredStep(StepRecord):
         task_rows: Those of its tasks.
         decision_rows: Those of its decisions.
         update_texts: What its tasks returned.
+        run_id: Whose it is.
         given: Gives a row as it was before it was stored; None when it is the same.
     """
 
-    __slots__ = ("decision_rows", "given", "row", "task_rows", "update_texts")
+    __slots__ = ("decision_rows", "given", "row", "run_id", "task_rows", "update_texts")
     __hash__ = StepRecord.__hash__
+    run_id: str
     row: str
     task_rows: Sequence[str]
     decision_rows: Sequence[str]
@@ -38,11 +43,17 @@ class StoredStep(StepRecord):
 
     @classmethod
     def of(
-        cls, own: Row, updates: Sequence[str], tasks: Sequence[str], decisions: Sequence[str]
+        cls,
+        run_id: str,
+        own: Row,
+        updates: Sequence[str],
+        tasks: Sequence[str],
+        decisions: Sequence[str],
     ) -> Self:
         """Make a step of its rows.
 
         Args:
+            run_id: Whose it is.
             own: Its number, its digest, the JSON of its derived fields and that of its own row.
             updates: What its tasks returned, as JSON.
             tasks: Of each the JSON of its row.
@@ -51,7 +62,7 @@ class StoredStep(StepRecord):
         step = cls.__new__(cls)
         step.step, step.digest, step.derived_json, step.row = own
         step.update_texts, step.task_rows, step.decision_rows = updates, tasks, decisions
-        step.given = None
+        step.run_id, step.given = run_id, None
         return step
 
     def rows(self) -> Iterator[tuple[str, Sequence[str]]]:
@@ -73,6 +84,15 @@ class StoredStep(StepRecord):
 
     def __getattr__(self, name: str) -> Any:
         """Make a part that nobody has looked at so far."""
+        if name not in _MADE:
+            raise AttributeError(f"a step has no {name!r}", name=name, obj=self)
+        try:
+            self._make(name)
+        except UNREADABLE as error:
+            raise unreadable(self.run_id, self.step, f"its {name}", error) from error
+        return getattr(self, name)
+
+    def _make(self, name: str) -> None:
         if name == "tasks":
             self.tasks = tuple([task_from(self._read("tasks", row)) for row in self.task_rows])
         elif name == "decisions":
@@ -80,11 +100,8 @@ class StoredStep(StepRecord):
             self.decisions = tuple([decision_from(self._read("decisions", row)) for row in rows])
         elif name == "update_texts":
             self.update_texts = StepRecord.updates(self)
-        elif name in _NAMES:
-            self._read_row()
         else:
-            raise AttributeError(f"a step has no {name!r}", name=name, obj=self)
-        return getattr(self, name)
+            self._read_row()
 
     def __eq__(self, other: object) -> bool:
         """Compare the parts with those of any step."""
@@ -98,10 +115,13 @@ class StoredStep(StepRecord):
         )
         self.committed_at, self.heard = committed_at, bool(later and later[0])
         self.arrows = arrows_from(arrows)
-        self.fired = {join: tuple(of) for join, of in json.loads(fired).items()}
+        self.fired = fired_from(fired)
         self.held = held_from(held)
         self.ready, self.sends = ready_from(ready)
 
     def _read(self, table: str, row: str) -> Row:
         read: Row = json.loads(row)
-        return read if self.given is None else self.given(table, read)
+        if self.given is not None:
+            read = self.given(table, read)
+        check_row(table, read)
+        return read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +16,7 @@ from graphflow.records import (
     TaskRecord,
 )
 from graphflow.run import Run
+from graphflow.stored import parsed
 
 __all__ = [
     "decision_document",
@@ -47,7 +47,7 @@ def header_document(header: RunHeader) -> dict[str, Any]:
         "parent_key": header.parent_key,
         "fork_of": header.fork_of,
         "fork_step": header.fork_step,
-        "tags": json.loads(header.tags_json),
+        "tags": _loaded(header.tags_json),
     }
 
 
@@ -70,9 +70,9 @@ def whole_document(run: Run[Any]) -> dict[str, Any]:
     header = run.records.header
     return {
         **run_document(run),
-        "input": json.loads(header.input_json),
-        "limits": json.loads(header.limits_json),
-        "budget": json.loads(header.budget_json),
+        "input": _loaded(header.input_json),
+        "limits": _loaded(header.limits_json),
+        "budget": _loaded(header.budget_json),
         "fork": _loaded(header.fork_json),
         "steps": [_step(step, run) for step in run.steps],
         "open_step": [task_document(task) for task in run.records.kept],
@@ -99,7 +99,7 @@ def question_document(asked: Asked) -> dict[str, Any]:
         "node": question.node,
         "kind": question.kind,
         "prompt": question.prompt,
-        "schema": json.loads(question.schema_json),
+        "schema": _loaded(question.schema_json),
         "details": _loaded(question.details_json),
         "asked_at": question.asked_at,
         "deadline": question.deadline,
@@ -169,7 +169,7 @@ def _memo(memo: MemoRecord) -> dict[str, Any]:
 def _target(chosen: str | Sent) -> Any:
     if isinstance(chosen, str):
         return chosen
-    return {"send": chosen.node, "input": json.loads(chosen.input_json)}
+    return {"send": chosen.node, "input": _loaded(chosen.input_json)}
 
 
 def decision_document(step: int, decision: DecisionRecord) -> dict[str, Any]:
@@ -198,4 +198,4 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _loaded(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else parsed(text, column="a value")

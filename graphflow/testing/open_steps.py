@@ -122,14 +122,23 @@ class OpenStepContract:
     def test_a_question_waits_and_is_answered(self, store: Checkpointer) -> None:
         """A question stands with all that was asked until it is answered, in another lease too."""
         lease = begin_run(store)
-        details = {"details_json": '{"attempts":3}', "deadline": "2027", "default_json": '"no"'}
+        details = {
+            "details_json": '{"attempts":3}',
+            "deadline": "2027-01-01T00:00:00+00:00",
+            "default_json": '"no"',
+        }
         first = a_question(1, kind="escalation", **details)
         second = a_question(1, key="deploy", node="deploy", name="approve", kind="ask")
         store.ask(lease, first)
         store.ask(lease, second)
         assert store.load("run-1", tail=True).questions == [first, second]
         lease = store.take("run-1", this_process())
-        given = replace(second, answer_json='"yes"', answered_at="2026", answered_by="person")
+        given = replace(
+            second,
+            answer_json='"yes"',
+            answered_at="2026-11-22T14:11:00+00:00",
+            answered_by="person",
+        )
         store.answer(lease, given)
         answered = [first, given]
         assert store.load("run-1", tail=True).questions == answered

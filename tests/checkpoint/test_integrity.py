@@ -14,6 +14,7 @@ from graphflow.testing.families import begin_child
 from graphflow.testing.records import (
     NEW_SPEC_JSON,
     SPEC_JSON,
+    TIME,
     a_call,
     a_failure,
     a_fork,
@@ -51,7 +52,7 @@ def store_loose(store, lease, step):
     store.memo(lease, a_memo(step))
     store.ask(lease, a_question(step))
     if step < 4:
-        given = a_question(step, answer_json='"yes"', answered_at="now", answered_by="person")
+        given = a_question(step, answer_json='"yes"', answered_at=TIME, answered_by="person")
         store.answer(lease, given)
 
 

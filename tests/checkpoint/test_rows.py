@@ -48,6 +48,7 @@ names = st.text(min_size=1, max_size=8)
 texts = st.text(max_size=20)
 counts = st.integers(0, 2**31)
 floats = st.floats(allow_nan=False, allow_infinity=False)
+durations = st.floats(0, 1e12)
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | floats | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -97,7 +98,7 @@ def tasks(ix):
         node=names,
         update_json=st.none() | documents,
         started_at=st.just(TIME),
-        duration_ms=floats,
+        duration_ms=durations,
         attempts=counts,
         reads=several,
         goto=st.none() | decisions,
@@ -133,7 +134,7 @@ failures = st.builds(
     node=names,
     attempt=counts,
     started_at=st.just(TIME),
-    duration_ms=floats,
+    duration_ms=durations,
     error_type=texts,
     error=texts,
     traceback=texts,
@@ -146,7 +147,7 @@ calls = st.builds(
     kind=texts,
     model=texts,
     started_at=st.just(TIME),
-    duration_ms=floats,
+    duration_ms=durations,
     input_tokens=st.none() | counts,
     output_tokens=st.none() | counts,
     cached_tokens=st.none() | counts,
@@ -164,7 +165,7 @@ loose_rows = st.tuples(
         ix=counts,
         result_json=documents,
         started_at=st.just(TIME),
-        duration_ms=floats,
+        duration_ms=durations,
         attempts=counts,
     ),
     st.builds(
@@ -175,10 +176,10 @@ loose_rows = st.tuples(
         name=texts,
         kind=st.sampled_from(["question", "ask", "escalation"]),
         prompt=texts,
-        schema_json=documents,
+        schema_json=objects,
         asked_at=st.just(TIME),
-        details_json=st.none() | documents,
-        deadline=st.none() | texts,
+        details_json=st.none() | objects,
+        deadline=st.none() | st.just(TIME),
         default_json=st.none() | documents,
     ),
     st.builds(
@@ -353,7 +354,7 @@ def test_views_know_families_and_maps(db):
     step.tasks = (a_task(0, key="score", items=2), a_task(1, fell_back="template"))
     step.decisions = (step.decisions[0]._replace(chosen=(Sent("w", '{"n":1}'), "x")),)
     store.commit(lease, step, None, None)
-    fork = a_fork("fork", "run-1", 1, created_at="2027")
+    fork = a_fork("fork", "run-1", 1, created_at="2027-01-01T00:00:00+00:00")
     store.begin(fork, SPEC_JSON, a_step(1), a_snapshot(1), None)
     forked, summary = database.query("SELECT * FROM run_summary")
     shown = ("run_id", "calls", "input_tokens", "unanswered", "children", "fork_of", "fork_step")

@@ -1,0 +1,104 @@
+"""JSON as it is read back from a store: measured before it is parsed, and refused in words.
+
+How long a stored text may be is the store's to say; how deep it may be nested is said here, once
+for reading and writing. A value nested deeper than that fails in the node that returned it.
+"""
+
+import json
+import re
+from collections import defaultdict
+from itertools import accumulate
+from typing import Any, Final
+
+from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
+
+__all__ = ["MAX_DEPTH", "UNREADABLE", "is_deep", "parsed", "too_deep", "unreadable"]
+
+MAX_DEPTH: Final = 200
+"""How many brackets may be open at once: what pydantic's parser takes too, and Python's by far."""
+
+UNREADABLE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What can go wrong in making something of records that no graphflow has written."""
+
+_STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NO_BRACKETS: Final = {code: None for code in range(128) if chr(code) not in "[]{}"}
+_STEPS: Final = defaultdict(int, {"[": 1, "{": 1, "]": -1, "}": -1})
+_USUAL: Final = 8
+
+
+def is_deep(text: str) -> bool:
+    """Tell whether a JSON text is nested deeper than `MAX_DEPTH`.
+
+    Nearly all are too short for that, or have too few brackets, which is seen at once.
+    """
+    if len(text) <= 2 * MAX_DEPTH or text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    # A level is taken off by removing all pairs that have nothing between them
+    left = _STRINGS.sub("", text).translate(_NO_BRACKETS)
+    for _ in range(_USUAL):
+        left = left.replace("[]", "").replace("{}", "")
+    depths = accumulate(map(_STEPS.__getitem__, left))
+    return _USUAL + max(depths, default=-_USUAL) > MAX_DEPTH
+
+
+def parsed(text: Any, *, column: str, run_id: str = "", step: int = -1) -> Any:
+    """Parse a stored JSON text.
+
+    Args:
+        text: The text; of damaged rows anything.
+        column: Where it stands.
+        run_id: Whose it is, when that is known.
+        step: Of which step; -1: of none.
+
+    Raises:
+        CheckpointTooLargeError: It is nested too deep.
+        CheckpointCorruptError: It is no JSON.
+    """
+    try:
+        if is_deep(text):
+            raise too_deep(run_id, step, column)
+        return json.loads(text)
+    except UNREADABLE as error:
+        raise unreadable(run_id, step, column, error) from error
+
+
+def too_deep(run_id: str, step: int, column: str) -> CheckpointTooLargeError:
+    """Say that a stored text is nested too deep."""
+    return CheckpointTooLargeError(
+        f"{_where(run_id, step)}: {column} is nested more than {MAX_DEPTH} deep, which graphflow"
+        " never writes; nothing of it was parsed. Restore the run from a backup.",
+        run_id=run_id,
+        step=step,
+        column=column,
+    )
+
+
+def unreadable(run_id: str, step: int, what: str, error: BaseException) -> CheckpointCorruptError:
+    """Say that something that is stored is not what graphflow writes.
+
+    Args:
+        run_id: Whose it is.
+        step: Of which step; -1: of none.
+        what: What it is.
+        error: What went wrong with it.
+    """
+    words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return CheckpointCorruptError(
+        f"{_where(run_id, step)} is damaged: {what} cannot be read ({words}). Other runs can still"
+        " be read; restore this one from a backup.",
+        run_id=run_id,
+        step=step,
+    )
+
+
+def _where(run_id: str, step: int) -> str:
+    if not run_id:
+        return "a stored run"
+    return f"step {step} of run {run_id!r}" if step >= 0 else f"run {run_id!r}"
