@@ -215,7 +215,7 @@ _node = _with(
         "graph": lambda value: value is None or _spec(value),
         "map": _or_none(_with({"over": _text, "into": _text}, {})),
         "question": _or_none(_with({"into": _text}, {})),
-        "timeout": _or_none(_real),
+        "timeout": lambda value: value is None or type(value) in (int, float),
     },
 )
 _router = _with(

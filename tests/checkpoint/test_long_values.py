@@ -20,6 +20,7 @@ from graphflow.errors import CheckpointCorruptError
 from graphflow.records import Ending, Sent, Snapshot
 from graphflow.testing.records import (
     SPEC_JSON,
+    TIME,
     a_call,
     a_decision,
     a_fork,
@@ -161,7 +162,7 @@ def filled(store, run_id="run-1"):
     store.memo(lease, a_memo(1, value_json=written([DOCUMENT])))
     asked = a_question(1, details_json=LONG_TEXT, default_json=written(DOCUMENT))
     store.ask(lease, asked)
-    asked.answer_json, asked.answered_at, asked.answered_by = written(DOCUMENT), "now", "person"
+    asked.answer_json, asked.answered_at, asked.answered_by = written(DOCUMENT), TIME, "person"
     store.answer(lease, asked)
     store.keep(lease, 1, a_task(0, update_json=LONG_TEXT, goto=a_goto()))
     step = a_step(1, tasks=2)
