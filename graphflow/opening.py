@@ -17,9 +17,10 @@ from graphflow.engine.core import Bounds, Forked, advance
 from graphflow.engine.effects import Outcome, Steps
 from graphflow.engine.position import Position, restore
 from graphflow.engine.tasks import Task
-from graphflow.errors import InputError, RunExistsError, RunNotFoundError, RunOverError
+from graphflow.errors import InputError, RunNotFoundError, RunOverError
 from graphflow.forking import Prepared
 from graphflow.history import values_now
+from graphflow.inputs import given_fields, refuse_other_input
 from graphflow.names import new_run_id
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
@@ -27,7 +28,6 @@ from graphflow.records import Ending, RunHeader, RunRecords, Spent
 from graphflow.session import Session, as_before
 from graphflow.shared import Shared
 from graphflow.spending import Ledger
-from graphflow.state.codec import same
 from graphflow.subruns import refuse_child
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class Opener:
             RunExistsError: The run with this id began with another input.
         """
         values, _ = self._schema.initial(given)
-        shown = self._given(given, values)
+        shown = given_fields(self._schema, given, values)
         if run_id is not None and (stored := self._stored(run_id)) is not None:
-            self._refuse_other_input(stored, shown)
+            refuse_other_input(self.plan, stored, shown)
             return self.take(run_id, asked)
         limits, budget = (
             asked.limits or self._settings.limits,
@@ -355,32 +355,6 @@ class Opener:
         if name not in self._children:
             self._children[name] = Opener(node.child, self.store, self._settings.inside(name))
         return self._children[name]
-
-    def _given(self, given: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Pick the fields that the input gave; the others have their defaults."""
-        names = given.keys() if isinstance(given, Mapping) else given.model_fields_set
-        return {
-            name: value
-            for name, value in values.items()
-            if name in names or self._schema.alias(name) in names
-        }
-
-    def _refuse_other_input(self, stored: RunRecords, given: Mapping[str, Any]) -> None:
-        if stored.header.graph != self.plan.name:
-            raise RunExistsError(
-                f"run {stored.header.run_id} exists: it is one of graph {stored.header.graph!r}."
-                " Choose another run_id, or leave it out."
-            )
-        fields, text = self._schema.codec.fields, stored.header.input_json
-        before: dict[str, Any] = {}
-        for name, value in json.loads(text).items():
-            if name in fields:
-                before[name] = fields[name].read(json.dumps(value), before)
-        if not same(before, given):
-            raise RunExistsError(
-                f"run {stored.header.run_id} exists and began with another input: {text[:200]}."
-                " Choose another run_id, or leave it out."
-            )
 
     def _stored(self, run_id: str) -> RunRecords | None:
         try:

@@ -1,0 +1,71 @@
+"""The input of a run: what was given of it, and whether a run that is there began with the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from graphflow.change.names import Names
+from graphflow.errors import RunExistsError
+from graphflow.plan import Plan
+from graphflow.records import RunRecords
+from graphflow.state.codec import same
+from graphflow.state.schema import StateSchema
+
+__all__ = ["given_fields", "refuse_other_input"]
+
+
+def given_fields(schema: StateSchema[Any], given: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the fields that the input gave; the others have their defaults.
+
+    Args:
+        schema: The state.
+        given: A mapping of fields, or an instance of the state class.
+        values: The values that it came to.
+    """
+    names = given.keys() if isinstance(given, Mapping) else given.model_fields_set
+    return {
+        name: value
+        for name, value in values.items()
+        if name in names or schema.alias(name) in names
+    }
+
+
+def refuse_other_input(plan: Plan, stored: RunRecords, given: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that began with another input.
+
+    Args:
+        plan: Today's graph.
+        stored: The run that has the id.
+        given: The fields that are given now.
+
+    Raises:
+        RunExistsError: It is a run of another graph, or began with another input.
+    """
+    if stored.header.graph != plan.name:
+        raise RunExistsError(
+            f"run {stored.header.run_id} exists: it is one of graph {stored.header.graph!r}."
+            " Choose another run_id, or leave it out."
+        )
+    text = stored.header.input_json
+    if not same(_read(plan, json.loads(text)), given):
+        raise RunExistsError(
+            f"run {stored.header.run_id} exists and began with another input: {text[:200]}."
+            " Choose another run_id, or leave it out."
+        )
+
+
+def _read(plan: Plan, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Decode a stored input, as far as today's state class has its fields."""
+    fields = plan.schema.codec.fields
+    names = Names(stored, fields, plan.definition.changes.fields)
+    found: dict[str, Any] = {}
+    for name, value in stored.items():
+        later = names.find(name)
+        if later is not None:
+            try:
+                found[later] = fields[later].read(json.dumps(value), found)
+            except Exception:  # noqa: BLE001 - a type has changed: then it is another input
+                found[later] = value
+    return found
