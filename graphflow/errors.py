@@ -28,6 +28,7 @@ GraphflowError
   CheckpointError                 look at the database
     NotADatabaseError               the file is something else
     DatabaseUnavailableError        locked, read-only, full, or gone
+    WrongKeyError                   not the key of the database; or it needs one, or has none
     CheckpointCorruptError          what is stored is not what was written: .run_id, .step
     CheckpointTooLargeError         a stored value is too long, or nested too deep: .run_id, .step
   RenderError                     the drawing
@@ -90,6 +91,7 @@ __all__ = [
     "StepError",
     "SubgraphError",
     "TargetError",
+    "WrongKeyError",
     "did_you_mean",
     "failures",
     "text_of",
@@ -301,6 +303,10 @@ class NotADatabaseError(CheckpointError):
 
 class DatabaseUnavailableError(CheckpointError):
     """The database is locked, read-only, full, or gone."""
+
+
+class WrongKeyError(CheckpointError):
+    """The key is not that of the database, or is no key; or the database has none, or needs one."""
 
 
 class CheckpointCorruptError(CheckpointError):

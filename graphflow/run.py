@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from graphflow.analysis.comparison import Comparison
+    from graphflow.checkpoint.keys import Key
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.plan import Plan
     from graphflow.render.show import Drawing
@@ -313,16 +314,21 @@ class Run(Generic[S]):
 
         return draw(self.records.spec, self.records, path)
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, key: Key | None = None) -> None:
         """Write the run's records into a SQLite file, which is made when it is not there.
+
+        Args:
+            path: The file.
+            key: The file's key; see `SqliteCheckpointer`.
 
         Raises:
             RunExistsError: The file has a run with this id.
+            WrongKeyError: It was made with another key, or with none.
         """
         from graphflow.checkpoint.copy import copy_run
         from graphflow.checkpoint.sqlite import SqliteCheckpointer
 
-        store = SqliteCheckpointer(path)
+        store = SqliteCheckpointer(path, key=key)
         try:
             copy_run(self.records, store)
         finally:

@@ -2,16 +2,18 @@
 
 A digest is the SHA-256, in hex, of one compact JSON array of the stored columns. JSON keeps text,
 numbers, null and nesting apart, so two different rows never have the same bytes. Without a key
-this finds damage, not tampering.
+this finds damage, not tampering. Of a database with a key it is the HMAC-SHA256, which nobody can
+make who does not have the key (see `Columns.digest_of`).
 """
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TypeVar, cast
 
 from graphflow.records import Snapshot
 
-__all__ = ["compact", "digest", "digest_of", "sealed", "snapshot_digest", "storable"]
+__all__ = ["Hash", "compact", "digest", "digest_of", "sealed", "snapshot_digest", "storable"]
 
 _Rows = TypeVar("_Rows", bound=tuple[object, ...])
 
@@ -22,12 +24,22 @@ compact = json.JSONEncoder(
 """Write a value as the digests cover it."""
 
 
-def digest(kind: str, rows: tuple[object, ...]) -> str:
+def digest_of(text: str) -> str:
+    """Digest rows that are written already, as the JSON array of their kind and them."""
+    return sha256(text.encode()).hexdigest()
+
+
+Hash = Callable[[str], str]
+"""Digests a text: `digest_of`, or with a key what stands for it."""
+
+
+def digest(kind: str, rows: tuple[object, ...], by: Hash) -> str:
     """Digest rows.
 
     Args:
         kind: What they are; rows of two kinds never have the same digest.
         rows: A tuple of text, numbers and None, or of such tuples.
+        by: Digests the text that is made of them; see `Columns.digest_of`.
 
     Returns:
         64 hexadecimal digits.
@@ -35,32 +47,28 @@ def digest(kind: str, rows: tuple[object, ...]) -> str:
     Raises:
         UnicodeEncodeError: A text holds half of a surrogate pair.
     """
-    return digest_of(compact((kind, rows)))
+    return by(compact((kind, rows)))
 
 
-def digest_of(text: str) -> str:
-    """Digest rows that are written already, as the JSON array of their kind and them."""
-    return sha256(text.encode()).hexdigest()
-
-
-def sealed(kind: str, rows: _Rows) -> tuple[_Rows, str]:
+def sealed(kind: str, rows: _Rows, by: Hash) -> tuple[_Rows, str]:
     """Digest rows that are about to be stored.
 
     Args:
         kind: As in `digest`.
         rows: As in `digest`.
+        by: As in `digest`.
 
     Returns:
         The rows as they can be stored (see `storable`), and their digest.
     """
     try:
-        return rows, digest(kind, rows)
+        return rows, digest(kind, rows, by)
     except UnicodeEncodeError:
         mended = cast("_Rows", _mended(rows))
-        return mended, digest(kind, mended)
+        return mended, digest(kind, mended, by)
 
 
-def snapshot_digest(step: str, snapshot: Snapshot) -> str:
+def snapshot_digest(step: str, snapshot: Snapshot, by: Hash) -> str:
     """Digest a snapshot.
 
     Its state follows the JSON array as it is, and then what it adds: both may be long, and to write
@@ -69,6 +77,7 @@ def snapshot_digest(step: str, snapshot: Snapshot) -> str:
     Args:
         step: The digest of the step whose state it is.
         snapshot: The snapshot.
+        by: As in `digest`.
 
     Returns:
         64 hexadecimal digits.
@@ -76,8 +85,8 @@ def snapshot_digest(step: str, snapshot: Snapshot) -> str:
     head: tuple[object, ...] = ("snapshot", step, snapshot.step, snapshot.counters_json)
     state, added = snapshot.state_json, snapshot.added_json
     if (snapshot.since, added) == (None, None):  # so the digests of those from before stay true
-        return digest_of(f"{compact(head)}{state}")
-    return digest_of(f"{compact((*head, snapshot.since, len(state)))}{state}{added}")
+        return by(f"{compact(head)}{state}")
+    return by(f"{compact((*head, snapshot.since, len(state)))}{state}{added}")
 
 
 def storable(text: str) -> str:

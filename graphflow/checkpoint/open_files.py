@@ -31,12 +31,15 @@ _registry = _Registry()
 os.register_at_fork(after_in_child=_registry.after_fork)
 
 
-def open_file(path: Path, durability: Durability) -> SqliteFile:
+def open_file(
+    path: Path, durability: Durability, new_lock: tuple[str, str] | None = None
+) -> SqliteFile:
     """Open a file, or share the connection that this process has; make a file if there is none.
 
     Args:
         path: The file; its folder exists.
         durability: See `SqliteCheckpointer`.
+        new_lock: Of a file that is made: the salt and the check of its key.
 
     Returns:
         The connection; call `release_file` when done.
@@ -58,7 +61,9 @@ def open_file(path: Path, durability: Durability) -> SqliteFile:
         info = path.stat()
         file = _registry.files.get((info.st_dev, info.st_ino))
         if file is None or file.is_closed:
-            file = _registry.files[info.st_dev, info.st_ino] = SqliteFile(path, durability)
+            file = _registry.files[info.st_dev, info.st_ino] = SqliteFile(
+                path, durability, new_lock
+            )
         file.users += 1
     file.require(durability)
     return file

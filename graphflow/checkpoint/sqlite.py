@@ -9,8 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphflow.checkpoint.columns import Columns
+from graphflow.checkpoint.columns import PLAIN
 from graphflow.checkpoint.digest import sealed
+from graphflow.checkpoint.keys import Key, key_of
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import check_answer, check_open, not_found, the_one
 from graphflow.checkpoint.rows import Row, attempt_row, call_row, item_row, memo_row
@@ -80,9 +81,12 @@ class SqliteCheckpointer:
             process, but a power cut may take the last commits back (the file stays sound);
             on a disk this is several times as fast.
         create: Whether to make a file that is not there.
+        key: 32 bytes, or a function that gives them: all values are stored encrypted (needs the
+            extra `encryption`). None: the key in the variable `GRAPHFLOW_KEY`, or none.
 
     Raises:
         NotADatabaseError: The file is something else. It is left as it was.
+        WrongKeyError: The key is not the one that the file was made with.
         DatabaseUnavailableError: There cannot be a database at this path.
     """
 
@@ -92,12 +96,13 @@ class SqliteCheckpointer:
         *,
         durability: Literal["full", "normal"] = "full",
         create: bool = True,
+        key: Key | None = None,
     ) -> None:
         if durability not in ("full", "normal"):
             raise ValueError(f"durability={durability!r}: must be 'full' or 'normal'")
         self.path = _checked_path(path, create)
         self._durability = durability
-        self._columns = Columns()
+        self._key, self._columns = key, PLAIN
         self._file: SqliteFile | None = None
         self._release: weakref.finalize[..., SqliteCheckpointer] | None = None
         self._is_closed = False
@@ -217,7 +222,7 @@ class SqliteCheckpointer:
     def stop(self, run_id: str, ending: Ending) -> None:
         """End a run whoever advances it; see `Checkpointer.stop`."""
         file = self._file or self._open()
-        if not file.write(lambda cursor: stop_run(cursor, run_id, ending)):
+        if not file.write(lambda cursor: stop_run(cursor, run_id, ending, self._columns)):
             raise not_found(run_id, str(self.path))
 
     def together(self, verbs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -227,8 +232,9 @@ class SqliteCheckpointer:
     def load(self, run_id: str, *, tail: bool = False) -> RunRecords:
         """Read a run; see `Checkpointer.load`."""
         file = self._file or self._open()
+        by = self._columns.digest_of
         try:
-            stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail))
+            stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail, by=by))
             if stored is not None:
                 return checked(stored, self._columns, file.lives)
         except GraphflowError:
@@ -260,7 +266,10 @@ class SqliteCheckpointer:
                 for header, values in headers(cursor, stored, graph)
             )
             chosen = islice(((h, v) for h, v in seen if status in (None, h.status)), limit)
-            return [self._columns.given_header(header, values) for header, values in chosen]
+            return [
+                self._columns.listed_header(header, self._columns.sound(values))
+                for header, values in chosen
+            ]
 
         return file.read(work)
 
@@ -316,24 +325,34 @@ class SqliteCheckpointer:
                 f"{self.path} has been closed here; compile the graph with it again."
             )
         from graphflow.checkpoint.open_files import open_file, release_file
+        from graphflow.checkpoint.sqlite_lock import columns_of, lock_of, new_lock
 
         with self._opening:
             if self._file is None:
-                self._file = open_file(self.path, self._durability)
-                self._release = weakref.finalize(self, release_file, self._file)
+                key = key_of(self._key)
+                file = open_file(
+                    self.path, self._durability, None if key is None else new_lock(key)
+                )
+                try:
+                    self._columns = columns_of(file.read(lock_of), key, self.path)
+                except BaseException:
+                    release_file(file)
+                    raise
+                self._file, self._release = file, weakref.finalize(self, release_file, file)
             return self._file
 
     def _store(self, lease: SqliteLease, sql: Fenced, kind: str, row: Row) -> None:
         """Store a row that stands alone, with a digest of its own."""
         lease.has_rows = True
         found: dict[str, str] = {}
-        row = self._columns.stored(f"{kind}s", row, found)
-        sealed_row, check = sealed(kind, (lease.run_id, *row))
-        stored = (*sealed_row[1:], check)
+        columns = lease.columns
+        row = columns.stored(f"{kind}s", lease.run_id, row[0], row, found)
+        sealed_row, check = sealed(kind, (lease.run_id, *row), columns.digest_of)
+        stored, values = (*sealed_row[1:], check), columns.stored_values(found)
 
         def work(cursor: "Cursor") -> None:
             store_row(cursor, lease, sql, stored)
-            store_values(cursor, lease.run, found)
+            store_values(cursor, lease.run, values)
 
         (self._file or self._open()).write(work)
 

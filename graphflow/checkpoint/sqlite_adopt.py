@@ -25,7 +25,7 @@ from graphflow.checkpoint.rows import (
 from graphflow.checkpoint.sqlite_check import check_row
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
 from graphflow.checkpoint.sqlite_seal import seal_run
-from graphflow.checkpoint.sqlite_values import store_values
+from graphflow.checkpoint.sqlite_values import fetched, store_values
 from graphflow.checkpoint.sqlite_write import TaskWrite
 from graphflow.records import Adoption, TaskRecord
 
@@ -60,8 +60,7 @@ _PLACE: Final = {
 class AdoptWrite:
     """An adoption, ready to be written: called in a transaction."""
 
-    __slots__ = ("_adoption", "_before", "_digest", "_kept", "_lease", "_spec_json",
-                 "_values")  # fmt: skip
+    __slots__ = ("_adoption", "_before", "_digest", "_kept", "_lease", "_spec_json")
 
     def __init__(
         self,
@@ -73,7 +72,6 @@ class AdoptWrite:
         if adoption.step != lease.step:
             raise not_the_last(lease.run_id, adoption.step, lease.step)
         self._lease, self._adoption, self._spec_json = lease, adoption, spec_json
-        self._values: dict[str, str] = {}
         self._kept = [TaskWrite(lease, lease.step + 1, task) for task in kept]
         self._before = lease.digest
         self._digest = ""
@@ -92,9 +90,10 @@ class AdoptWrite:
         (place,) = cursor.execute(_KNOWN, at).fetchone()
         (step,) = cursor.execute(_STEP, at).fetchone()
         row = adoption_row(replace(self._adoption, place=place))
-        row = lease.columns.stored("adoptions", row, self._values)
-        store_values(cursor, lease.run, self._values)
-        stored, self._digest = sealed("adoption", (lease.run_id, step, *row))
+        columns, found = lease.columns, dict[str, str]()
+        row = columns.stored("adoptions", lease.run_id, lease.step, row, found)
+        store_values(cursor, lease.run, columns.stored_values(found))
+        stored, self._digest = sealed("adoption", (lease.run_id, step, *row), columns.digest_of)
         cursor.execute(_ADOPT, (lease.run, *stored[2:], self._digest))
         cursor.execute("UPDATE runs SET adopted = ? WHERE id = ?", (self._digest, lease.run))
         if self._adoption.nodes:
@@ -102,7 +101,7 @@ class AdoptWrite:
                 self._move(cursor, table)
         for task in self._kept:
             task(cursor)
-        seal_run(cursor, lease.run)
+        seal_run(cursor, lease.run, columns.digest_of)
 
     def done(self) -> None:
         """Tell the lease, once it is stored. Doing it twice is harmless."""
@@ -125,12 +124,13 @@ class AdoptWrite:
             *(adoption.graph_digest, name, adoption.graph_version),
             *(self._spec_json, adoption.adopted_at),
         )
-        cursor.execute(_GRAPH, (*row, digest("graph", row)))
+        cursor.execute(_GRAPH, (*row, digest("graph", row, self._lease.columns.digest_of)))
 
     def _move(self, cursor: "Cursor", table: str) -> None:
         """Give the rows of a table that belong to the open step the names of now."""
         lease, nodes = self._lease, self._adoption.nodes
-        kind, make, columns = _MOVED[table]
+        kind, make, as_row = _MOVED[table]
+        columns, at = lease.columns, (lease.run_id, lease.step + 1)
         names, own = COLUMNS[table].split(), _PLACE[table].split()
         found = cursor.execute(
             f"SELECT {', '.join([*own, *names])}, digest FROM {table} WHERE run = ? AND step = ?",  # noqa: S608 - our own names
@@ -141,9 +141,12 @@ class AdoptWrite:
             f"WHERE run = ? AND step = ? AND {' AND '.join(f'{name} = ?' for name in own)}"
         )
         for place, row in ((row[: len(own)], row[len(own) :]) for row in found):
-            record = make(row[:-1])
+            values = columns.sound(fetched(cursor, row))
+            record = make(columns.given(table, *at, row[:-1], values))
             now = moved(record, nodes)
             if now is not record:
-                check_row(lease.run_id, lease.step + 1, kind, row)
-                stored, check = sealed(kind, (lease.run_id, *columns(now)))
+                check_row(*at, kind, row, columns.digest_of)
+                # Its long values are stored already
+                stored = columns.stored(table, *at, as_row(now), {})
+                stored, check = sealed(kind, (lease.run_id, *stored), columns.digest_of)
                 cursor.execute(change, (*stored[1:], check, lease.run, lease.step + 1, *place))

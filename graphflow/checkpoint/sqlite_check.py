@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from graphflow.checkpoint.columns import Columns
-from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
+from graphflow.checkpoint.digest import Hash, compact, digest, snapshot_digest
 from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.rows import (
@@ -64,19 +64,18 @@ def checked(
     Raises:
         CheckpointCorruptError: A row is not what was written, or one is missing.
     """
-    return _records(stored, stored.root and as_seen(stored.root, lives=lives), columns, lives)
+    return _records(stored, _seen_root(stored, columns, lives), columns, lives)
 
 
 def _records(
     stored: Stored, root: RunHeader | None, columns: Columns, lives: Callable[[str], bool]
 ) -> RunRecords:
-    header = as_seen(stored.header, root, lives)
     if not stored.is_sealed:
-        raise unsealed(header.run_id)
+        raise unsealed(stored.header.run_id)
+    _check_fixed(stored, columns.digest_of)
+    header = as_seen(_given(stored, columns), root, lives)
     if not stored.parts:
-        return RunRecords(_given(header, stored, columns), {})
-    _check_fixed(stored)
-    header = _given(header, stored, columns)
+        return RunRecords(header, {})
     for part in stored.parts:
         part.values = columns.sound(part.values)
     steps = _chain(stored.parts, columns)
@@ -102,12 +101,12 @@ def _records(
     )
 
 
-def _given(header: RunHeader, stored: Stored, columns: Columns) -> RunHeader:
-    given = columns.given_header(header, columns.sound(stored.values))
+def _given(stored: Stored, columns: Columns) -> RunHeader:
+    given = columns.given_header(stored.header, columns.sound(stored.values))
     try:
         check_given(given)
     except UNREADABLE as error:
-        raise unreadable(header.run_id, -1, "what is known of it", error) from error
+        raise unreadable(given.run_id, -1, "what is known of it", error) from error
     return given
 
 
@@ -119,10 +118,14 @@ def _children(
     lives: Callable[[str], bool],
 ) -> list[RunRecords]:
     found = [
-        _records(child, as_seen(child.root, lives=lives) if child.root else root, columns, lives)
+        _records(child, _seen_root(child, columns, lives) or root, columns, lives)
         for child in stored.children
     ]
     return in_order(found, *own) if found else found
+
+
+def _seen_root(stored: Stored, columns: Columns, lives: Callable[[str], bool]) -> RunHeader | None:
+    return stored.root and as_seen(columns.given_ending(stored.root), lives=lives)
 
 
 def _used_before(part: Part) -> Spent | None:
@@ -133,23 +136,23 @@ def _used_before(part: Part) -> Spent | None:
     return Spent(calls, tokens, ms / 1e3)
 
 
-def check_row(run_id: str, step: int, kind: str, row: Row) -> None:
+def check_row(run_id: str, step: int, kind: str, row: Row, by: Hash) -> None:
     """Check a row that has a digest of its own, which is its last value.
 
     Raises:
         CheckpointCorruptError: It is not what was written.
     """
-    if digest(kind, (run_id, *row[:-1])) != row[-1]:
+    if digest(kind, (run_id, *row[:-1]), by) != row[-1]:
         raise corrupt(run_id, step, f"a stored {kind} of it has changed")
 
 
-def _check_fixed(stored: Stored) -> None:
+def _check_fixed(stored: Stored, by: Hash) -> None:
     """Check what never changes of a run and those that it forks."""
     for part in stored.parts:
-        if digest("run", part.fixed) != part.digest:
+        if digest("run", part.fixed, by) != part.digest:
             raise corrupt(part.run_id, -1, "what was stored when it began has changed")
         if part.anchor is not None:
-            check_row(part.run_id, part.anchor[0], "anchor", part.anchor)
+            check_row(part.run_id, part.anchor[0], "anchor", part.anchor, by)
 
 
 def _graphs(stored: Stored, columns: Columns) -> list[GraphUse]:
@@ -161,7 +164,7 @@ def _graphs(stored: Stored, columns: Columns) -> list[GraphUse]:
     found: list[GraphUse] = []
     for part in stored.parts:
         _, _, version, name, *_, fork_step, _ = part.fixed
-        spec = _spec(stored, part, name)
+        spec = _spec(stored, part, name, columns.digest_of)
         found.append(GraphUse(fork_step or 0, name, version, spec))
         found += _adopted(stored, part, columns)
     return found
@@ -178,7 +181,7 @@ def _adopted(stored: Stored, part: Part, columns: Columns) -> list[GraphUse]:
         given = columns.given("adoptions", part.run_id, step, tuple(row), part.values)
         adoption = _made(part.run_id, step, "adoption", adoption_from, given[:-1])
         adoption.digest = given[-1]
-        spec = _spec(stored, part, adoption.graph_digest)
+        spec = _spec(stored, part, adoption.graph_digest, columns.digest_of)
         version, name = adoption.graph_version, adoption.graph_digest
         found.append(GraphUse(adoption.step + 1, name, version, spec, adoption))
     last = found[-1].adoption.digest if found and found[-1].adoption is not None else None
@@ -187,9 +190,9 @@ def _adopted(stored: Stored, part: Part, columns: Columns) -> list[GraphUse]:
     return found
 
 
-def _spec(stored: Stored, part: Part, name: str) -> Any:
+def _spec(stored: Stored, part: Part, name: str, by: Hash) -> Any:
     graph = stored.graphs.get(name)
-    if graph is None or digest("graph", graph[:-1]) != graph[-1]:
+    if graph is None or digest("graph", graph[:-1], by) != graph[-1]:
         raise corrupt(part.run_id, -1, "its graph has changed")
     try:
         return spec_from(graph[3])
@@ -220,7 +223,7 @@ def _steps(
 ) -> Iterator[StepRecord]:
     run_id = part.run_id
     tasks, decisions, heads = map(_by_step, (part.tasks, part.decisions, part.heads))
-    links = _links(part)
+    links = _links(part, columns.digest_of)
     for step, (number, own, derived, _, row) in enumerate(part.steps, expected):
         if number != step or previous is None:
             raise corrupt(run_id, step, "it is missing")
@@ -235,19 +238,19 @@ def _steps(
         # The digest of a kept task is cleared when its step is committed
         is_loose = [kept for _, kept, _, _, _, _ in its if kept is not None]
         text = _text(previous, found, heads.get(number))
-        if is_loose or digest_of(text) != own:
+        if is_loose or columns.digest_of(text) != own:
             raise corrupt(run_id, number, "its rows have changed, or are not all there")
-        if "$shared" in text:
+        if columns.is_secret or "$shared" in text:
             _refer(found, part, columns)
         yield found
         previous = links.get(number, own)
 
 
-def _links(part: Part) -> dict[int, str]:
+def _links(part: Part, by: Hash) -> dict[int, str]:
     """Give the digests that the steps after an adoption continue from."""
     for step_digest, *row in part.adoptions:
         rows = (part.run_id, step_digest, *row[:-1])
-        if step_digest is not None and digest("adoption", rows) != row[-1]:
+        if step_digest is not None and digest("adoption", rows, by) != row[-1]:
             raise corrupt(part.run_id, row[0], "how it came to another graph has changed")
     return {row[1]: row[-1] for row in part.adoptions}
 
@@ -275,9 +278,10 @@ def _check_rows(run_id: str, step: int, counts: str, found: Mapping[tuple[str, i
 
 
 def _refer(step: StoredStep, part: Part, columns: Columns) -> None:
-    """Let a step take long values from where they are; see that none of them is missing."""
+    """Let a step be read through the columns; see that no long value is missing."""
     for table, rows in step.rows():
-        for row in rows:
+        # Only rows that refer to some are looked into now
+        for row in (row for row in rows if "$shared" in row or "&" in row):
             columns.check(table, part.run_id, step.step, json.loads(row), part.values)
 
     def given(table: str, row: Row) -> Row:
@@ -311,7 +315,7 @@ def _kept(part: Part, row: Row, columns: Columns) -> TaskRecord:
     run_id = part.run_id
     step, own, _, *pieces = row
     text = _joined(*pieces)
-    if digest_of(f'["task",[{compact(run_id)},{step},{text[1:]}]') != own:
+    if columns.digest_of(f'["task",[{compact(run_id)},{step},{text[1:]}]') != own:
         raise corrupt(run_id, step, "a stored task of it has changed")
     given = columns.given("tasks", run_id, step, json.loads(text), part.values)
     return _made(run_id, step, "task", task_from, given)
@@ -321,7 +325,7 @@ def _loose(stored: Stored, columns: Columns, kind: str, make: Callable[[Row], _T
     found = []
     for part in stored.parts:
         for row in part.loose.get(kind, ()):
-            check_row(part.run_id, row[0], kind, row)
+            check_row(part.run_id, row[0], kind, row, columns.digest_of)
             given = columns.given(f"{kind}s", part.run_id, row[0], row[:-1], part.values)
             found.append(_made(part.run_id, row[0], kind, make, given))
     return found
@@ -346,7 +350,7 @@ def _snapshots(parts: Sequence[Part], columns: Columns) -> list[Snapshot]:
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has no place")
             texts = (snapshot.state_json, snapshot.counters_json, snapshot.added_json or "")
             if any(type(text) is not str for text in texts) or (
-                snapshot_digest(of_step, snapshot) != snapshot.digest
+                snapshot_digest(of_step, snapshot, columns.digest_of) != snapshot.digest
             ):
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has changed")
             found.append(columns.given_snapshot(part.run_id, snapshot, part.values))

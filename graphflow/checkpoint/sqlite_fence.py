@@ -7,7 +7,7 @@ takes all of the family.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from graphflow.checkpoint.columns import Columns
+from graphflow.checkpoint.columns import PLAIN, Columns
 from graphflow.checkpoint.protocol import Lease
 from graphflow.checkpoint.refusals import lost, out_of_order, parent_went_on
 from graphflow.checkpoint.rows import COLUMNS, Row
@@ -57,7 +57,7 @@ class SqliteLease(Lease):
     """Tasks of the open step may have runs of their own, whose digests its digest covers."""
     has_rows: bool = False
     """Rows of other tables may belong to the open step, which says how many when it closes."""
-    columns: Columns = field(default_factory=Columns)
+    columns: Columns = PLAIN
     """How its database stores values."""
 
     @property

@@ -53,13 +53,15 @@ class SqliteFile:
         lives: Tells whether a process that writes to it lives.
     """
 
-    def __init__(self, path: Path, durability: Durability) -> None:
+    def __init__(
+        self, path: Path, durability: Durability, new_lock: tuple[str, str] | None = None
+    ) -> None:
         self.path = path
         self.users = 0
         self.transactions = 0
         self.is_closed = False
         self.lives = partial(is_alive, lock=lock_of(path))
-        self._durability = durability
+        self._durability, self._new_lock = durability, new_lock
         self._wal = Path(f"{path.resolve()}-wal")
         self._name = str(path)
         info = path.stat()
@@ -371,7 +373,8 @@ class SqliteFile:
                 conn.execute(f"PRAGMA {pragma}")
             # Of a new file: a step changes a page of three tables each, and the log has whole pages
             conn.execute("PRAGMA page_size = 2048")
-            prepare(conn, self.path, may_write=not self._read_only)
+            may_write = not self._read_only
+            prepare(conn, self.path, may_write=may_write, new_lock=self._new_lock)
             if not self._read_only:
                 self._set_up(conn)
         except BaseException:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.cutting import snapshots_for
+from graphflow.checkpoint.digest import Hash
 from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.pruning import Plan, RunFacts, cuts_of, plan
 from graphflow.checkpoint.refusals import check_idle, part_of, still_shared
@@ -300,8 +301,9 @@ def _cut(
     file: "SqliteFile", run: RunFacts, first: int, wish: Wish, columns: Columns
 ) -> _Gone | None:
     """Drop the oldest steps of a run; None when that cannot be any more."""
+    by = columns.digest_of
     for _ in range(_TRIES):  # another process may take a snapshot meanwhile
-        stored = file.read(partial(stored_run, run_id=run.run_id, tail=False))
+        stored = file.read(partial(stored_run, run_id=run.run_id, tail=False, by=by))
         if stored is None:
             return None
         known = [(row[1], row[4]) for row in stored.parts[-1].snapshots]
@@ -309,8 +311,9 @@ def _cut(
         new: list[tuple[Snapshot, dict[str, str]]] = []
         for snapshot in snapshots:
             values: dict[str, str] = {}
-            new.append((columns.snapshot(snapshot, values), values))
-        is_now, gone = file.write(partial(_cut_if, run, first, (known, new), wish))
+            stored_as = columns.snapshot(run.run_id, snapshot, values)
+            new.append((stored_as, columns.stored_values(values)))
+        is_now, gone = file.write(partial(_cut_if, run, first, (known, new), wish, by=by))
         if gone is not None:
             _sweep_steps(file, run.number, first)
             file.write(partial(recount_uses, run=run.number))
@@ -326,16 +329,24 @@ def _cut_if(
     snapshots: tuple[Sequence[Row], Sequence[_Stored]],
     wish: Wish,
     cursor: "Cursor",
+    *,
+    by: Hash,
 ) -> tuple[bool, _Gone | None]:
     """Cut a run if it still has the snapshots that were known when new ones were made."""
     known, new = snapshots
     if cursor.execute(_SNAPSHOTS, (run.number,)).fetchall() != known:
         return False, None
-    return True, _cut_off(cursor, run, first, new, wish)
+    return True, _cut_off(cursor, run, first, new, wish, by=by)
 
 
 def _cut_off(
-    cursor: "Cursor", run: RunFacts, first: int, snapshots: Sequence[_Stored], wish: Wish
+    cursor: "Cursor",
+    run: RunFacts,
+    first: int,
+    snapshots: Sequence[_Stored],
+    wish: Wish,
+    *,
+    by: Hash,
 ) -> _Gone | None:
     """Let a run begin with a later step, if nobody needs those before."""
     root = root_of(cursor, run.number)
@@ -346,29 +357,22 @@ def _cut_off(
         return None
     steps, size = _before(cursor, run.number, first)
     for snapshot, values in snapshots:
-        _replace_snapshot(cursor, run.number, snapshot)
+        _replace_snapshot(cursor, run.number, snapshot, by)
         store_values(cursor, run.number, values)
     used = spent_by(cursor, run.run_id) or Spent()
     hidden = _hide(cursor, run.run_id, children_of(cursor, run.number, first)).hidden
-    _begin_with(cursor, run, first, used)
+    _begin_with(cursor, run, first, used, by)
     return _Gone(run.run_id, steps, size, hidden)
 
 
-def _replace_snapshot(cursor: "Cursor", number: int, snapshot: Snapshot) -> None:
+def _replace_snapshot(cursor: "Cursor", number: int, snapshot: Snapshot, by: Hash) -> None:
     place = (number, snapshot.step)
     cursor.execute("DELETE FROM snapshots WHERE run = ? AND step = ?", place)
-    store_snapshot(cursor, number, snapshot, _digest_of(cursor, *place))
+    store_snapshot(cursor, number, snapshot, _digest_of(cursor, *place), by)
 
 
-def _begin_with(cursor: "Cursor", run: RunFacts, first: int, used: Spent) -> None:
-    """Store the anchor of a run, with what the steps before had used.
-
-    Args:
-        cursor: In a transaction.
-        run: The run.
-        first: Its first step from now on.
-        used: What it had used when it had these steps, and their children.
-    """
+def _begin_with(cursor: "Cursor", run: RunFacts, first: int, used: Spent, by: Hash) -> None:
+    """Store the anchor of a run, with what the steps before had used of all that it `used`."""
     number = run.number
     (link,) = cursor.execute(_LINK, (number, first - 1)).fetchone()
     _, _, calls, tokens, ms, _, adopted_on, _ = (
@@ -380,11 +384,13 @@ def _begin_with(cursor: "Cursor", run: RunFacts, first: int, used: Spent) -> Non
     if adopted is not None:  # the last one stays: by it the first step was written
         cursor.execute("DELETE FROM adoptions WHERE run = ? AND step < ?", (number, adopted))
     place = (first, link)
-    store_anchor(cursor, number, place, Spent(calls, tokens, ms / 1e3), adopted_on)
+    store_anchor(
+        cursor, number, place, Spent(calls, tokens, ms / 1e3), by=by, adopted_on=adopted_on
+    )
     left = spent_by(cursor, run.run_id) or Spent()
     seconds = used.seconds - left.seconds + ms / 1e3
     more = Spent(used.calls - left.calls + calls, used.tokens - left.tokens + tokens, seconds)
-    store_anchor(cursor, number, place, more, adopted_on)
+    store_anchor(cursor, number, place, more, by=by, adopted_on=adopted_on)
 
 
 def _digest_of(cursor: "Cursor", number: int, step: int) -> str:

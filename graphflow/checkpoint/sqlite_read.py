@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from graphflow.checkpoint.digest import Hash
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
 from graphflow.checkpoint.shapes import check_header
 from graphflow.checkpoint.sqlite_lineage import ANCHOR, lineage, link_before, older
@@ -186,16 +187,16 @@ def ids_from(cursor: "Cursor", prefix: str, limit: int) -> list[str]:
     return [run_id for (run_id,) in rows]
 
 
-def stored_run(cursor: "Cursor", run_id: str, *, tail: bool) -> Stored | None:
+def stored_run(cursor: "Cursor", run_id: str, *, tail: bool, by: Hash) -> Stored | None:
     """Read all rows of a run, or those that it takes to go on; None when there is no such run."""
     header = header_of(cursor, run_id)
     if header is None:
         return None
     number = number_of(cursor, run_id)
-    stored = _stored(cursor, header)
+    stored = _stored(cursor, header, by)
     if header.parent is not None:
         stored.root = root_of(cursor, number)
-    _fill(cursor, stored, number, tail=tail)
+    _fill(cursor, stored, number, tail=tail, by=by)
     return stored
 
 
@@ -205,18 +206,20 @@ def number_of(cursor: "Cursor", run_id: str) -> int:
     return int(number)
 
 
-def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool, depth: int = 0) -> None:
+def _fill(
+    cursor: "Cursor", stored: Stored, number: int, *, tail: bool, by: Hash, depth: int = 0
+) -> None:
     header = stored.header
     if tail:
         stored.parts = [_tail_of(cursor, number, header.step + 1)]
         _read_graphs(cursor, stored)
         names = [name for step, name, _ in stored.parts[0].heads if step > header.step]
-        stored.children = _children(cursor, names)
+        stored.children = _children(cursor, names, by)
         return
     stored.parts = [_whole(cursor, *span) for span in lineage(cursor, number)]
     _read_graphs(cursor, stored)
     names = [name for part in stored.parts for _, name, _ in part.heads]
-    stored.children = _children(cursor, names)
+    stored.children = _children(cursor, names, by)
     if depth > _DEEPEST and stored.children:
         raise unreadable(header.run_id, -1, "its subgraphs", RecursionError("they are too many"))
     shared = {name for part in stored.parts[:-1] for _, name, _ in part.heads}
@@ -224,7 +227,7 @@ def _fill(cursor: "Cursor", stored: Stored, number: int, *, tail: bool, depth: i
         of_child = number_of(cursor, child.header.run_id)
         if child.header.run_id in shared:
             child.root = root_of(cursor, of_child)
-        _fill(cursor, child, of_child, tail=False, depth=depth + 1)
+        _fill(cursor, child, of_child, tail=False, by=by, depth=depth + 1)
 
 
 def _read_graphs(cursor: "Cursor", stored: Stored) -> None:
@@ -237,15 +240,15 @@ def _read_graphs(cursor: "Cursor", stored: Stored) -> None:
                     stored.graphs[name] = row
 
 
-def _children(cursor: "Cursor", names: list[str]) -> list[Stored]:
+def _children(cursor: "Cursor", names: list[str], by: Hash) -> list[Stored]:
     found = (header_of(cursor, name) for name in names)
-    return [_stored(cursor, header) for header in found if header is not None]
+    return [_stored(cursor, header, by) for header in found if header is not None]
 
 
-def _stored(cursor: "Cursor", header: RunHeader) -> Stored:
+def _stored(cursor: "Cursor", header: RunHeader, by: Hash) -> Stored:
     return Stored(
         header,
-        is_sealed=is_sealed(cursor, number_of(cursor, header.run_id)),
+        is_sealed=is_sealed(cursor, number_of(cursor, header.run_id), by),
         values=_values_of(cursor, header),
     )
 

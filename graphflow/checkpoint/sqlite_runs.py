@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
-from graphflow.checkpoint.digest import digest, sealed, storable
+from graphflow.checkpoint.digest import Hash, digest, sealed
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import (
     check_family,
@@ -93,15 +93,16 @@ class BeginWrite:
         before: Spent | None,
     ) -> None:
         check_family(header, under)
-        self._values: dict[str, str] = {}
-        input_json, tags_json, fork_json = columns.stored_header(header, self._values)
+        found: dict[str, str] = {}
+        input_json, tags_json, fork_json = columns.stored_header(header, found)
+        self._values = columns.stored_values(found)
         fixed = (
             *(header.run_id, header.graph, header.graph_version, header.graph_digest),
             *(header.created_at, header.thread_id, input_json, tags_json),
             *(under and under.run, header.parent_step, header.parent_key),
             *(origin and origin[0], header.fork_step, fork_json),
         )
-        row, own = sealed("run", fixed)
+        row, own = sealed("run", fixed, columns.digest_of)
         link = (origin and origin[1]) or own
         begun = (header.fork_step or 0) if before is None else first[0].step
         own_id = str(row[0])
@@ -115,7 +116,8 @@ class BeginWrite:
         self._header, self._spec_json, self._under, self._row = header, spec_json, under, row
         limits = (header.limits_json, header.budget_json, header.heard)
         more, taken = (*limits, lease.epoch), (owner, now())
-        self._more = (own, *more, *taken, first_seal(str(row[0]), more, taken), row[3])
+        seal = first_seal(str(row[0]), more, taken, columns.digest_of)
+        self._more = (own, *more, *taken, seal, row[3])
         self._lease, self._write = lease, StepWrite(lease, *first)
         self._origin, self._before = origin, before
 
@@ -134,14 +136,16 @@ class BeginWrite:
         if cursor.execute(_BEGIN, row).rowcount != 1:
             if cursor.execute("SELECT 1 FROM runs WHERE run_id = ?", row[:1]).fetchone():
                 raise run_exists(self._header.run_id)
-            _store_graph(cursor, self._header, self._spec_json)
+            _store_graph(cursor, self._header, self._spec_json, self._lease.columns.digest_of)
             cursor.execute(_BEGIN, row)
         self._lease.run = cursor.lastrowid or 0
         if self._values:
             store_values(cursor, self._lease.run, self._values)
         if self._before is not None:
             place = self._lease.step + 1, self._lease.digest
-            store_anchor(cursor, self._lease.run, place, self._before)
+            store_anchor(
+                cursor, self._lease.run, place, self._before, by=self._lease.columns.digest_of
+            )
         self._write(cursor)
         return self._lease
 
@@ -204,11 +208,11 @@ def take_run(
     if header.parent is not None:
         raise of_a_family(run_id, header.parent)
     number = number_of(cursor, run_id)
-    _check_seal(cursor, number)
+    _check_seal(cursor, number, columns.digest_of)
     (since,) = cursor.execute("SELECT taken_at FROM runs WHERE id = ?", (number,)).fetchone()
     check_free(header, owner, since, lives)
     cursor.execute(_TAKE, (header.epoch + 1, owner, now(), *given, number))
-    seal_run(cursor, number)
+    seal_run(cursor, number, columns.digest_of)
     return _filled(cursor, SqliteLease(run_id, header.epoch + 1, run=number, columns=columns))
 
 
@@ -225,9 +229,9 @@ def take_child(
     check_fence(cursor, under)
     under.has_children = True
     number = number_of(cursor, header.run_id)
-    _check_seal(cursor, number)
+    _check_seal(cursor, number, under.columns.digest_of)
     cursor.execute(_TAKE, (under.epoch, None, now(), *given, number))
-    seal_run(cursor, number)
+    seal_run(cursor, number, under.columns.digest_of)
     return _filled(
         cursor,
         SqliteLease(
@@ -241,8 +245,14 @@ def take_child(
     )
 
 
-def stop_run(cursor: "Cursor", run_id: str, ending: Ending) -> bool:
+def stop_run(cursor: "Cursor", run_id: str, ending: Ending, columns: Columns) -> bool:
     """End a run and its children, but those that are done.
+
+    Args:
+        cursor: In a transaction.
+        run_id: The run.
+        ending: How it stands from now on.
+        columns: How the database stores values.
 
     Returns:
         False when there is no such run.
@@ -251,13 +261,12 @@ def stop_run(cursor: "Cursor", run_id: str, ending: Ending) -> bool:
     if found is None:
         return False
     status, ended_at = how_it_ends(ending)
-    texts = [text and storable(text) for text in (ending.reason, ending.error_type, ending.error)]
     family = cursor.execute(_FAMILY, found).fetchall()
-    for (number,) in family:
-        _check_seal(cursor, number)
-    for (number,) in family:
+    names = [_check_seal(cursor, number, columns.digest_of) for (number,) in family]
+    for (number,), name in zip(family, names, strict=True):
+        texts = columns.stored_ending(name, ending)
         cursor.execute(_STOP, (status, *texts, ended_at, number))
-        seal_run(cursor, number)
+        seal_run(cursor, number, columns.digest_of)
     return True
 
 
@@ -273,18 +282,22 @@ def _filled(cursor: "Cursor", lease: SqliteLease) -> SqliteLease:
     return lease
 
 
-def _check_seal(cursor: "Cursor", number: int) -> None:
+def _check_seal(cursor: "Cursor", number: int, by: Hash) -> str:
     """Check how a run stands, before that is written anew with a seal that would hide it.
+
+    Returns:
+        The run's id.
 
     Raises:
         CheckpointCorruptError: It is not what was written.
     """
-    if not is_sealed(cursor, number):
-        (run_id,) = cursor.execute("SELECT run_id FROM runs WHERE id = ?", (number,)).fetchone()
+    (run_id,) = cursor.execute("SELECT run_id FROM runs WHERE id = ?", (number,)).fetchone()
+    if not is_sealed(cursor, number, by):
         raise unsealed(run_id)
+    return str(run_id)
 
 
-def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str) -> None:
+def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str, by: Hash) -> None:
     """Store the graph of a run, which is the first run of it."""
     row: Row = (
         header.graph_digest,
@@ -293,4 +306,4 @@ def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str) -> None:
         spec_json,
         header.created_at,
     )
-    cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row)))
+    cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row, by)))

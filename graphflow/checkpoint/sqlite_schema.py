@@ -11,6 +11,7 @@ from graphflow.checkpoint.sqlite_tables import (
     CHANGES_6,
     CHANGES_7,
     CHANGES_8,
+    CHANGES_9,
     TABLES,
     VIEWS,
     VIEWS_3,
@@ -69,6 +70,11 @@ def _add_pruning(db: "Database") -> None:
         db.execute(statement)
 
 
+def _add_encryption(db: "Database") -> None:
+    for statement in CHANGES_9:
+        db.execute(statement)
+
+
 # A released migration never changes; a change of the tables is one more at the end.
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m001_tables", _create_tables),
@@ -79,16 +85,20 @@ _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
     ("m006_adoptions", _add_adoptions),
     ("m007_shared_values", _add_shared_values),
     ("m008_pruning", _add_pruning),
+    ("m009_encryption", _add_encryption),
 )
 
 
-def prepare(conn: "Connection", path: Path, *, may_write: bool) -> None:
+def prepare(
+    conn: "Connection", path: Path, *, may_write: bool, new_lock: tuple[str, str] | None = None
+) -> None:
     """Make the tables of a new database, or see that an existing one is ours and of today.
 
     Args:
         conn: Open on the file, not in a transaction.
         path: The file, for messages.
         may_write: Whether tables may be made.
+        new_lock: The salt and the check of the key that a new database gets; None: it gets none.
 
     Raises:
         NotADatabaseError: It is somebody else's, or of a newer graphflow. It is left as it was.
@@ -108,7 +118,7 @@ def prepare(conn: "Connection", path: Path, *, may_write: bool) -> None:
             f"{path} is of an older graphflow or empty, and it is read-only here: make it "
             "writable, so that its tables can be brought up to date"
         )
-    _migrate(conn)
+    _migrate(conn, path, new_lock)
 
 
 def _applied(conn: "Connection", path: Path) -> list[str]:
@@ -129,7 +139,7 @@ def _applied(conn: "Connection", path: Path) -> list[str]:
     return []
 
 
-def _migrate(conn: "Connection") -> None:
+def _migrate(conn: "Connection", path: Path, new_lock: tuple[str, str] | None) -> None:
     from sqlite_utils import Database, Migrations  # 60-170 ms to import, and only here
 
     migrations = Migrations(_SET)
@@ -137,8 +147,11 @@ def _migrate(conn: "Connection") -> None:
         migrations(name=name)(function)
     conn.execute("BEGIN IMMEDIATE")
     try:
+        is_new = not _applied(conn, path)
         # Plugins of other programs and settings of the connection stay out
         migrations.apply(Database(conn, recursive_triggers=False, execute_plugins=False))
+        if is_new and new_lock is not None:
+            conn.execute("INSERT INTO encryption (salt, key_check) VALUES (?, ?)", new_lock)
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:

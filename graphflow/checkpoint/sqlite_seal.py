@@ -7,7 +7,7 @@ it. So a row that is gone is found, although the others still are what was writt
 
 from typing import TYPE_CHECKING, Final
 
-from graphflow.checkpoint.digest import digest
+from graphflow.checkpoint.digest import Hash, digest, digest_of
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -34,7 +34,7 @@ _OPEN: Final = f"SELECT {', '.join(_AFTER)}, {_CHILDREN}"
 
 
 def first_seal(
-    run_id: str, more: tuple[str, str, int | None, int], owner: tuple[str | None, str]
+    run_id: str, more: tuple[str, str, int | None, int], owner: tuple[str | None, str], by: Hash
 ) -> str:
     """Give the seal of a run that begins.
 
@@ -42,31 +42,35 @@ def first_seal(
         run_id: The run.
         more: Its limits, its budget, where it heard, and its epoch.
         owner: Its owner, and when that took it.
+        by: Digests texts; see `digest`.
     """
     stands = ("running", run_id, None, None, None, None, *more)
-    return digest("standing", stands) + _of_owner(run_id, *owner)
+    return digest("standing", stands, by) + _of_owner((run_id, *owner), by)
 
 
-def seal_run(cursor: "Cursor", number: int, last: tuple[int, str] | None = None) -> None:
+def seal_run(cursor: "Cursor", number: int, by: Hash, last: tuple[int, str] | None = None) -> None:
     """Seal a run as it stands now.
 
     Args:
         cursor: In the transaction that changed it.
         number: The number of the run in its table.
+        by: Digests texts; see `digest`.
         last: Its last step, and the digest of that, when they are known.
     """
-    _, stands, owner = _parts(cursor, number, last)
+    _, stands, owner = _parts(cursor, number, by, last)
     cursor.execute("UPDATE runs SET seal = ? WHERE id = ?", (stands + owner, number))
 
 
-def is_sealed(cursor: "Cursor", number: int) -> bool:
+def is_sealed(cursor: "Cursor", number: int, by: Hash) -> bool:
     """Tell whether a run stands as it was written; of one from before seals nobody knows.
+
+    Those are older than keys: where there is a key, every run has a seal.
 
     An owner may have been taken out by hand, which frees a run.
     """
-    seal, stands, owner = _parts(cursor, number)
+    seal, stands, owner = _parts(cursor, number, by)
     if seal is None:
-        return True
+        return by is digest_of
     if not isinstance(seal, str) or seal[:_OWNER] != stands:
         return False
     return not owner or seal[_OWNER:] == owner
@@ -83,7 +87,7 @@ def rows_of(cursor: "Cursor", number: int, step: int) -> dict[str, int]:
 
 
 def _parts(
-    cursor: "Cursor", number: int, last: tuple[int, str] | None = None
+    cursor: "Cursor", number: int, by: Hash, last: tuple[int, str] | None = None
 ) -> tuple[object, str, str]:
     """Give the seal that is stored, and both halves of the one that should be."""
     found = cursor.execute(_STANDS, (number,)).fetchone()
@@ -95,8 +99,9 @@ def _parts(
         stands += cursor.execute(_OPEN, (number, stands[-2])).fetchone()
     if adopted is not None:
         stands.append(adopted)
-    return seal, digest("standing", tuple(stands)), _of_owner(run_id, owner, taken_at)
+    own = _of_owner((run_id, owner, taken_at), by)
+    return seal, digest("standing", tuple(stands), by), own
 
 
-def _of_owner(run_id: str, owner: str | None, taken_at: str | None) -> str:
-    return "" if owner is None else digest("owner", (run_id, owner, taken_at))
+def _of_owner(taken: tuple[str, str | None, str | None], by: Hash) -> str:
+    return "" if taken[1] is None else digest("owner", taken, by)

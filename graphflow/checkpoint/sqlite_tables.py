@@ -15,6 +15,7 @@ __all__ = [
     "CHANGES_6",
     "CHANGES_7",
     "CHANGES_8",
+    "CHANGES_9",
     "TABLES",
     "VIEWS",
     "VIEWS_3",
@@ -322,6 +323,16 @@ CHANGES_8: Final = (
     "CREATE INDEX runs_fork_of ON runs(fork_of) WHERE fork_of IS NOT NULL",
 )
 """What stands for pruned steps; the highest number of a run that is gone: none has it again."""
+
+CHANGES_9: Final = (
+    """
+    CREATE TABLE encryption (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        salt TEXT NOT NULL,
+        key_check TEXT NOT NULL
+    )""",
+)
+"""It has a row when the database was made with a key; that never changes."""
 
 _FAMILY: Final = """(WITH RECURSIVE family(run) AS (SELECT runs.id
                 UNION ALL SELECT child.id FROM family JOIN runs child

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fetched", "forget_runs", "recount_uses", "store_values", "used_by"]
 
-# In a row that was read as JSON, each quotation mark of a column follows a backslash
-_ANYWHERE: Final = re.compile(r'\$shared\\?":\\?"([0-9a-f]{64})')
+# In a row that was read as JSON, each quotation mark of a column follows a backslash; what is
+# encrypted has the addresses behind it
+_ANYWHERE: Final = re.compile(r'(?:\$shared\\?":\\?"|&)([0-9a-f]{64})')
 _STORE: Final = "INSERT OR IGNORE INTO shared_values (digest, value_json) VALUES (?, ?)"
 _USE: Final = (
     "INSERT OR IGNORE INTO value_uses (run, value) SELECT ?, id FROM shared_values WHERE digest = ?"
@@ -64,7 +65,7 @@ def fetched(cursor: "Cursor", texts: Iterable[object]) -> dict[str, str]:
     """Read the long values that texts refer to; what is missing is left out."""
     found: dict[str, str] = {}
     for text in texts:
-        if isinstance(text, str) and "$shared" in text:
+        if isinstance(text, str) and ("$shared" in text or "&" in text):
             for digest in set(_ANYWHERE.findall(text)) - found.keys():
                 row = cursor.execute(
                     "SELECT value_json FROM shared_values WHERE digest = ?", (digest,)
@@ -121,7 +122,8 @@ def _texts_of(cursor: "Cursor", run: int) -> Iterable[str]:
         key = "id" if table == "runs" else "run"
         for name in names.split():
             rows = cursor.execute(
-                f"SELECT {name} FROM {table} WHERE {key} = ? AND instr({name}, '$shared')",  # noqa: S608 - our own names
+                f"SELECT {name} FROM {table} WHERE {key} = ? "  # noqa: S608 - our own names
+                f"AND (instr({name}, '$shared') OR instr({name}, '&'))",
                 (run,),
             )
             yield from (str(text) for (text,) in rows)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from graphflow.checkpoint.digest import digest, sealed, snapshot_digest, storable
+from graphflow.checkpoint.digest import Hash, digest, sealed, snapshot_digest
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import (
     answered_already,
@@ -133,23 +133,25 @@ class StepWrite:
         if step.step != lease.step + 1:
             raise out_of_order(lease.run_id, step.step, lease.step)
         self._lease, self._ending = lease, ending
-        columns = lease.columns
+        columns, at = lease.columns, (lease.run_id, step.step)
         found: dict[str, str] = {}
-        row = columns.stored("steps", step_row(step), found)
+        row = columns.stored("steps", *at, step_row(step), found)
         if not step.committed_at:
             row = (row[0], now(), *row[2:])
         if snapshot is not None:
             row = counted_step(row, _SNAPSHOT)
-        tasks = [columns.stored("tasks", task_row(task), found) for task in step.tasks]
+        tasks = [columns.task(*at, task_row(task), lease.kept, found) for task in step.tasks]
         tasks.sort()
         decisions = [
-            columns.stored("decisions", decision_row(ix, decision), found)
+            columns.stored("decisions", *at, decision_row(ix, decision), found)
             for ix, decision in enumerate(step.decisions)
         ]
-        self._snapshot = snapshot and columns.snapshot(snapshot, found)
-        self._values = found
+        self._snapshot = snapshot and columns.snapshot(lease.run_id, snapshot, found)
+        self._values = found and columns.stored_values(found)
         rows = (lease.digest, row, tuple(tasks), tuple(decisions))
-        (_, self._row, self._tasks, self._decisions), self._digest = sealed("step", rows)
+        (_, self._row, self._tasks, self._decisions), self._digest = sealed(
+            "step", rows, columns.digest_of
+        )
 
     def __call__(self, cursor: "Cursor") -> None:
         """Write it.
@@ -171,7 +173,7 @@ class StepWrite:
         if self._values:
             store_values(cursor, lease.run, self._values)
         if self._snapshot is not None:
-            store_snapshot(cursor, lease.run, self._snapshot, self._digest)
+            store_snapshot(cursor, lease.run, self._snapshot, self._digest, lease.columns.digest_of)
         if self._ending is not None:
             end_run(cursor, lease, self._ending, (step, self._digest))
 
@@ -211,7 +213,7 @@ class StepWrite:
         heads = cursor.execute(HEADS, (lease.run, step, step + 1)).fetchall()
         ends = [tuple(row[1:] for row in heads)] if heads else []
         whole = (lease.digest, self._row, self._tasks, self._decisions, *ends)
-        self._digest = digest("step", whole)
+        self._digest = digest("step", whole, lease.columns.digest_of)
 
 
 class TaskWrite:
@@ -221,9 +223,10 @@ class TaskWrite:
 
     def __init__(self, lease: SqliteLease, step: int, task: TaskRecord) -> None:
         check_open(lease.run_id, step, lease.step)
-        self._values: dict[str, str] = {}
-        row = lease.columns.stored("tasks", task_row(task, is_open=True), self._values)
-        row, check = sealed("task", (lease.run_id, step, *row))
+        columns, found = lease.columns, dict[str, str]()
+        row = columns.stored("tasks", lease.run_id, step, task_row(task, is_open=True), found)
+        row, check = sealed("task", (lease.run_id, step, *row), columns.digest_of)
+        self._values = columns.stored_values(found)
         self._lease, self._row, self._closed = lease, (*row[1:], check), closed_task(row[2:])
         self._before = lease.kept.get(task.ix)
 
@@ -262,9 +265,9 @@ def end_run(
         LeaseLostError: It is lost.
     """
     status, ended_at = how_it_ends(ending)
-    texts = [text and storable(text) for text in (ending.reason, ending.error_type, ending.error)]
+    texts = lease.columns.stored_ending(lease.run_id, ending)
     store_row(cursor, lease, _END, (status, *texts, ended_at))
-    seal_run(cursor, lease.run, last)
+    seal_run(cursor, lease.run, lease.columns.digest_of, last)
 
 
 def ask_question(cursor: "Cursor", lease: SqliteLease, row: Row, values: Mapping[str, str]) -> None:
@@ -299,23 +302,22 @@ def answer_question(cursor: "Cursor", lease: SqliteLease, question: QuestionReco
     stored = cursor.execute(_QUESTION, place).fetchone()
     if stored is None:
         raise never_asked(lease.run_id, question)
-    check_row(lease.run_id, question.step, "question", stored)
     columns = lease.columns
+    check_row(lease.run_id, question.step, "question", stored, columns.digest_of)
     found: dict[str, str] = {}
-    known = columns.given(
-        "questions", lease.run_id, question.step, stored[:-1], fetched(cursor, stored)
-    )
+    values = columns.sound(fetched(cursor, stored))
+    known = columns.given("questions", lease.run_id, question.step, stored[:-1], values)
     if (answered := question_from(known)).answer_json is not None:
         raise answered_already(lease.run_id, answered)
-    text = question.answer_json and columns.text("answer_json", question.answer_json, found)
+    given = question.answer_json
+    text = given and columns.answer(lease.run_id, known, given, found)
     answer = (text, question.answered_at or now(), question.answered_by)
-    row, check = sealed("question", (lease.run_id, *stored[:-4], *answer))
+    row, check = sealed("question", (lease.run_id, *stored[:-4], *answer), columns.digest_of)
     cursor.execute(_ANSWER, (*row[-3:], check, *place))
-    for line in cursor.execute(_LINE, (lease.run,)).fetchall():
-        cursor.execute(_HEAR, line)
-        seal_run(cursor, *line)
-    cursor.execute(_HEAR, (lease.run,))
-    store_values(cursor, lease.run, found)
+    for (number,) in cursor.execute(_LINE, (lease.run,)).fetchall():
+        cursor.execute(_HEAR, (number,))
+        seal_run(cursor, number, columns.digest_of)
+    store_values(cursor, lease.run, columns.stored_values(found))
 
 
 def question_to_store(
@@ -327,23 +329,26 @@ def question_to_store(
         The row, with its digest at the end, and the long values that it refers to.
     """
     check_open(lease.run_id, question.step, lease.step)
-    found: dict[str, str] = {}
-    row = lease.columns.stored("questions", question_row(question), found)
-    row, check = sealed("question", (lease.run_id, *row))
-    return (*row[1:], check), found
+    columns, found = lease.columns, dict[str, str]()
+    row = columns.stored("questions", lease.run_id, question.step, question_row(question), found)
+    row, check = sealed("question", (lease.run_id, *row), columns.digest_of)
+    return (*row[1:], check), columns.stored_values(found)
 
 
-def store_snapshot(cursor: "Cursor", run: int, snapshot: Snapshot, step_digest: str) -> None:
+def store_snapshot(
+    cursor: "Cursor", run: int, snapshot: Snapshot, step_digest: str, by: Hash
+) -> None:
     """Store a snapshot.
 
     Args:
         cursor: In a transaction.
         run: The number of its run.
-        snapshot: The state after a step.
+        snapshot: The state after a step, as it is to be stored.
         step_digest: The digest of that step.
+        by: Digests texts; see `digest`.
     """
     texts = (snapshot.state_json, snapshot.counters_json)
-    check = snapshot_digest(step_digest, snapshot)
+    check = snapshot_digest(step_digest, snapshot, by)
     row = (run, snapshot.step, *texts, check, snapshot.since, snapshot.added_json)
     cursor.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 

@@ -9,7 +9,7 @@ import sqlite_utils
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphflow.checkpoint.digest import digest, sealed
+from graphflow.checkpoint.digest import digest, digest_of, sealed
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.records import (
     Arrow,
@@ -251,15 +251,15 @@ def test_digests_keep_rows_apart():
         ("a", "bc"), ("ab", "c"), ("a,b", "c"), ('a","b', "c"), ("a", None), ("a", "null"),
         (1, "1"), ("1", 1), (("a",), ("b",)), (("a", "b"),), ("a", "b", ()), (1.5,), ("1.5",),
     ]  # fmt: skip
-    found = {digest(kind, row) for kind in ("task", "call") for row in rows}
+    found = {digest(kind, row, digest_of) for kind in ("task", "call") for row in rows}
     assert len(found) == 2 * len(rows)
 
 
 def test_half_a_surrogate_pair_is_written_out():
     """What UTF-8 cannot hold is replaced before it is digested."""
-    row, own = sealed("task", ("a\ud800", ("b\udfff", 1, None)))
+    row, own = sealed("task", ("a\ud800", ("b\udfff", 1, None)), digest_of)
     assert row == ("a\\ud800", ("b\\udfff", 1, None))
-    assert own == digest("task", row)
+    assert own == digest("task", row, digest_of)
 
 
 # -- what people read -------------------------------------------------------------------------
@@ -394,6 +394,7 @@ def test_the_schema_is_read_without_graphflow(shown, db):
         "m006_adoptions",
         "m007_shared_values",
         "m008_pruning",
+        "m009_encryption",
     ]
     plain = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     assert plain.execute("SELECT count(*) FROM path").fetchone() == (3,)

@@ -13,3 +13,12 @@ class TestSqlite(CheckpointerContract):
     def make_checkpointer(self, tmp_path):
         """Open one file, as often as asked."""
         return lambda: SqliteCheckpointer(tmp_path / "runs.db")
+
+
+class TestEncryptedSqlite(CheckpointerContract):
+    """It keeps the contract with a key as well."""
+
+    @pytest.fixture
+    def make_checkpointer(self, tmp_path):
+        """Open one encrypted file, as often as asked."""
+        return lambda: SqliteCheckpointer(tmp_path / "runs.db", key=b"k" * 32)
