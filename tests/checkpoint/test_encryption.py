@@ -36,6 +36,7 @@ from graphflow.records import Ending, Snapshot
 from graphflow.testing.llm import FakeLLM
 from graphflow.testing.records import (
     SPEC_JSON,
+    TIME,
     a_call,
     a_failure,
     a_goto,
@@ -332,7 +333,7 @@ def filled(store):
             store.memo(lease, a_memo(step))
             asked = a_question(step, details_json="{}", default_json='"a"')
             store.ask(lease, asked)
-            asked.answer_json, asked.answered_by, asked.answered_at = '"yes"', "person", "now"
+            asked.answer_json, asked.answered_by, asked.answered_at = '"yes"', "person", TIME
             store.answer(lease, asked)
             done = a_step(step, tasks=2, joins=True, sends=True)
             done.tasks[0].update_json = long
