@@ -41,7 +41,8 @@ class Finding:
 
     def __str__(self) -> str:
         within = f"{self.run}: " if self.run else ""
-        return f"{within}{self.what}: {self.words}" + (f". {self.fix}" if self.fix else "")
+        words = self.words.removesuffix(".")
+        return f"{within}{self.what}: {words}" + (f". {self.fix}" if self.fix else "")
 
 
 @dataclass(frozen=True, slots=True)
