@@ -52,14 +52,13 @@ class Counters:
 
     def to_json(self) -> str:
         """Write it as JSON."""
-        return json.dumps(
+        return _encode(
             {
                 "since": self.since,
                 "visits": self.visits,
                 "tries": self.tries,
                 "writers": self.writers,
-            },
-            separators=(",", ":"),
+            }
         )
 
     @classmethod

@@ -13,6 +13,7 @@ RESERVED: Final = frozenset("#/[]:")
 
 _SPELLED_OUT = {"START": START, "END": END}
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 def named(name: str) -> str:
@@ -35,4 +36,4 @@ def new_run_id() -> str:
         https://github.com/ulid/spec
     """
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -5, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -10, -10)])

@@ -98,6 +98,7 @@ class Plan:
     Attributes:
         nodes: By name, in declaration order; START is among them.
         joins: The names of the joins.
+        alone: What runs next when one arrow leads to a node, or to END.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Plan:
             arrows = tuple(Arrow(node.name, *edge) for edge in edges.get(node.name, ()))
             leaving = arrows, tuple(routers.get(node.name, ()))
             self.nodes[node.name] = _plan_node(node, definition, order, *leaving, watches=watches)
+        self.alone: dict[str, tuple[str, ...]] = {name: (name,) for name in self.nodes} | {END: ()}
         self._waits: dict[str, frozenset[str]] = {}
         self._order = order
         self._shape: Shape | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from graphflow.engine.decide import LONGEST, decide, pinned
@@ -26,6 +27,12 @@ from graphflow.state.reducers import append
 from graphflow.state.update import Judged, Merged, combine, find_conflict
 
 __all__ = ["Change", "close_step"]
+
+
+@lru_cache(maxsize=1024)
+def _known(arrows: tuple[Arrow, ...]) -> tuple[Arrow, ...]:
+    """Give one tuple for equal arrows: steps repeat a few, and runs in memory keep them all."""
+    return arrows
 
 
 @dataclass(slots=True)
@@ -96,9 +103,9 @@ def close_step(
     ready, fired, held, sends = settle(plan, arriving, sent, held, step)
     record = StepRecord(
         step,
-        [task for task, _ in results],
-        leaving.decisions,
-        leaving.arrows,
+        tuple([task for task, _ in results]),
+        tuple(leaving.decisions),
+        _known(tuple(leaving.arrows)),
         fired,
         held,
         ready,

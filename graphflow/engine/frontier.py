@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from graphflow.names import END
 from graphflow.plan import Plan
@@ -10,20 +11,23 @@ from graphflow.records import Arrow, Sent
 
 __all__ = ["Arrivals", "Frontier", "settle"]
 
-Arrivals = dict[str, list[tuple[str, int]]]
+Arrivals = Mapping[str, Sequence[tuple[str, int]]]
 """Joins that wait: (source, step) of each arrival, in order."""
 
 
-Frontier = tuple[list[str], dict[str, list[str]], Arrivals, dict[str, Sent]]
+Frontier = tuple[Sequence[str], Mapping[str, Sequence[str]], Arrivals, Mapping[str, Sent]]
 """What follows a step: the keys of the tasks that run next, in order; the joins among them, with
 the sources they collected; the joins that wait; the tasks that come of Sends."""
+
+
+_NONE: Final[Mapping[str, Any]] = {}  # one for all steps: the records of a run in memory are kept
 
 
 def settle(
     plan: Plan,
     arrows: Sequence[Arrow],
     sent: Sequence[Sent],
-    held: Mapping[str, Sequence[tuple[str, int]]],
+    held: Arrivals,
     step: int,
 ) -> Frontier:
     """Work out the frontier after a step.
@@ -37,10 +41,9 @@ def settle(
     """
     if not plan.joins and not held and not sent:
         if len(arrows) == 1:
-            target = arrows[0].target
-            return ([] if target == END else [target]), {}, {}, {}
-        return plan.ordered({a.target for a in arrows} - {END}), {}, {}, {}
-    waiting: Arrivals = {join: list(arrived) for join, arrived in held.items()}
+            return plan.alone[arrows[0].target], _NONE, _NONE, _NONE
+        return plan.ordered({a.target for a in arrows} - {END}), _NONE, _NONE, _NONE
+    waiting = {join: list(arrived) for join, arrived in held.items()}
     ready = set()
     for arrow in arrows:
         if arrow.target in plan.joins:
