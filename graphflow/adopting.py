@@ -41,9 +41,10 @@ def _adopt(opener: Opener, records: RunRecords, parent: Session | None) -> None:
     newer = session.take(limits_json=None) or records
     try:
         session.adopt(restore(opener.plan, newer), opener.plan.spec_json)
-        for child in newer.children:
+        now = opener.store.load(records.header.run_id, tail=True) if newer.children else newer
+        for child in now.children:
             inner = opener.of_node(node_in(str(child.header.parent_key)))
-            is_open = child.header.parent_step == newer.header.step + 1
+            is_open = child.header.parent_step == now.header.step + 1
             if is_open and inner is not None and child.header.status not in {"done", "cancelled"}:
                 _adopt(inner, opener.store.load(child.header.run_id, tail=True), session)
     finally:

@@ -82,7 +82,10 @@ def open_questions(
             yield Open(path, question)
     for child in records.children:
         if is_incomplete(records, child.header.parent_step, child.header.parent_key):
-            yield from open_questions(read(child), read, path)
+            found = read(child)
+            # Read by itself it may not know the key that its task has now
+            own = replace(found, header=replace(found.header, parent_key=child.header.parent_key))
+            yield from open_questions(own, read, path)
 
 
 def the_question(records: RunRecords, found: list[Open], key: str | None) -> Open:

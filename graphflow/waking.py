@@ -9,7 +9,7 @@ from graphflow.adopting import adopt
 from graphflow.answering import answer_question, find_open, overdue, the_question, worded
 from graphflow.asked import Asked
 from graphflow.change.verdict import Verdict
-from graphflow.changing import judged_with_children
+from graphflow.changing import judged_with_children, refuse_changed
 from graphflow.engine.position import restore
 from graphflow.errors import DefinitionError, RunBusyError, RunError
 from graphflow.forking import prepare
@@ -271,6 +271,7 @@ class Wakes(Generic[S]):
         records = adopt(self._opener, self._opener.find(run_id))
         asked = the_question(records, find_open(self.store, records), key)
         if goes_on:
+            refuse_changed(self._plan, self.store, records)
             restore(self._plan, records)
         text = worded(self._plan, asked, value)
         answer_question(self._opener, asked, text, "person")
