@@ -34,7 +34,7 @@ check: $(VENV)/.dev  ## format, lint, types and architecture; changes nothing
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --quiet tests/test_architecture.py
 
-bench: $(BENCH_VENV)/.made  ## measure graphflow beside other engines (BENCH_ARGS='--cases loop')
+bench: $(BENCH_VENV)/.made  ## measure graphflow beside other engines (BENCH_ARGS='--cases loop', '--kills 50')
 	@$(BENCH_VENV)/bin/python -m benchmarks.run $(BENCH_ARGS)
 
 clean:  ## remove all that the other targets made: environments, caches, out/

@@ -1,6 +1,7 @@
 """Runs the cases: one process per peer, asked in turn, round by round; prints and saves the table.
 
 python -m benchmarks.run [--peers graphflow,floor] [--cases loop,ckpt] [--rounds 5]
+python -m benchmarks.run --kills 50
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 from benchmarks import machine
 from benchmarks.cases import Case, chosen
+from benchmarks.kills import compare
 from benchmarks.measure import fsync_us
 from benchmarks.table import page, short
 from benchmarks.worker import PEERS
@@ -118,6 +120,9 @@ def main() -> None:
     """Run what the command line asks for."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.kills:
+        (options.out / "kills.md").write_text(compare(options.kills, options.db_dir) + "\n")
+        return
     log = options.out / "bench.log"
     log.write_text("")
     cases, names = chosen(options.cases), options.peers.split(",")
@@ -153,6 +158,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--base", default="graphflow", help="whom the ratios are to (%(default)s)")
     parser.add_argument(
         "--db-dir", help="where databases go; on a tmpfs fsync is free: the engine's own cost"
+    )
+    parser.add_argument(
+        "--kills",
+        type=int,
+        help="kill runs of graphflow and LangGraph so often, and do nothing else",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     return parser.parse_args()

@@ -274,6 +274,7 @@ class Opener:
         except RunOverError:  # somebody else has come to its end meanwhile
             over = self.store.load(header.run_id, tail=True)
             return Opened(self.plan, session, position, bounds, over=over)
+        session.know(newer or records)
         try:
             if newer is not None:  # until it was taken, somebody else may have gone on
                 position = restore(self.plan, newer)

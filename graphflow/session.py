@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, Self, assert_never
 from weakref import WeakValueDictionary
@@ -18,7 +18,15 @@ from graphflow.context import Context
 from graphflow.engine.effects import Ask, Commit, Fail, Finish, Keep, KeepItem
 from graphflow.engine.tasks import Task
 from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError
-from graphflow.records import CallRecord, Ending, QuestionRecord, RunHeader, RunRecords
+from graphflow.records import (
+    AttemptRecord,
+    CallRecord,
+    Ending,
+    QuestionRecord,
+    RunHeader,
+    RunRecords,
+)
+from graphflow.standing import end_of, latest, task_of
 from graphflow.surroundings import TaskSurroundings
 
 if TYPE_CHECKING:
@@ -93,6 +101,7 @@ class Session:
         self.again = again
         self._memos: dict[str, dict[str, str]] = {}
         self._used: dict[str, tuple[int, int]] = {}
+        self._latest: dict[str, datetime] = {}  # when tasks of the open step failed or asked last
         self._begun: set[str] = set()  # the maps of the open step that have been told of
 
     def take(
@@ -144,6 +153,10 @@ class Session:
             kept = position.open.kept.values() if position.open is not None else ()
             self.store.adopt(self.lease, position.adoption, spec_json, list(kept))
             position.adoption = None
+
+    def know(self, records: RunRecords) -> None:
+        """Learn from the records of a run that is taken what is stored of its open step."""
+        self._latest = latest(records)
 
     def __enter__(self) -> Self:
         self._claim()
@@ -220,14 +233,34 @@ class Session:
         elif isinstance(effect, KeepItem):
             self.store.keep_item(self.lease, effect.item)
         elif isinstance(effect, Fail):
-            effect.attempt.started_at = effect.attempt.started_at or now()
+            self._date_failure(effect.attempt)
             self.store.fail(self.lease, effect.attempt)
         elif isinstance(effect, Ask):
-            _date(effect)
+            self._date(effect)
             self._say_spent(effect.question)
             self.store.ask(self.lease, effect.question)
         else:
             assert_never(effect)
+
+    def _date(self, effect: Ask) -> None:
+        """Say when a question was asked, and until when it waits."""
+        question, task = effect.question, task_of(effect.question.key)
+        asked = datetime.fromisoformat(question.asked_at or now())
+        asked = self._latest[task] = max(asked, self._latest.get(task, asked))
+        question.asked_at = asked.isoformat(timespec="microseconds")
+        if effect.lasts is not None:
+            question.deadline = (asked + effect.lasts).isoformat()
+
+    def _date_failure(self, attempt: AttemptRecord) -> None:
+        """Say when an execution began that has failed."""
+        attempt.started_at = attempt.started_at or now()
+        end, task = end_of(attempt), task_of(attempt.key)
+        before = self._latest.get(task)
+        if before is not None and end <= before:  # the clock was set back meanwhile
+            later = before + timedelta(microseconds=1) - end
+            began = datetime.fromisoformat(attempt.started_at) + later
+            attempt.started_at, end = began.isoformat(timespec="microseconds"), end + later
+        self._latest[task] = end
 
     @property
     def is_bare(self) -> bool:
@@ -293,8 +326,8 @@ class Session:
         for task in step.tasks:
             if not task.started_at:  # it had no body: an answer, a map of nothing
                 task.started_at = step.committed_at
-        if self._memos or self._used or self._begun:
-            self._memos, self._used, self._begun = {}, {}, set()
+        if self._memos or self._used or self._begun or self._latest:
+            self._memos, self._used, self._begun, self._latest = {}, {}, set(), {}
         if step.step > 0 and (self._lease is not None or header.fork_step != step.step):
             self.store.commit(self.lease, step, effect.snapshot, effect.ending)
             return
@@ -358,11 +391,3 @@ def interrupt(store: Checkpointer, run_id: str) -> None:
         session = _active.get((id(store), run_id))
     if session is not None:
         session.shared.interrupt()
-
-
-def _date(effect: Ask) -> None:
-    """Say when a question was asked, and until when it waits."""
-    question = effect.question
-    question.asked_at = question.asked_at or now()
-    if effect.lasts is not None:
-        question.deadline = (datetime.fromisoformat(question.asked_at) + effect.lasts).isoformat()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
-__all__ = ["is_incomplete", "open_tasks", "task_of", "under_way"]
+__all__ = ["end_of", "is_incomplete", "latest", "open_tasks", "task_of", "under_way", "went_on"]
 
 
 def task_of(key: str) -> str:
@@ -85,6 +85,28 @@ def open_tasks(records: RunRecords) -> dict[str, str]:
     return found
 
 
+def latest(records: RunRecords) -> dict[str, datetime]:
+    """Give the last moment at which each task of the open step failed or asked.
+
+    What failed or asked later must not seem to have done so earlier, when the clock is set back:
+    whether a question is open hangs on it.
+    """
+    opened, found = records.header.step + 1, dict[str, datetime]()
+    events = [(a.key, end_of(a)) for a in records.attempts if a.step == opened]
+    asked = [q for q in records.questions if q.step == opened and q.asked_at]
+    events += [(q.key, datetime.fromisoformat(q.asked_at)) for q in asked]
+    for key, time in events:
+        task = task_of(key)
+        found[task] = max(time, found.get(task, time))
+    return found
+
+
+def end_of(attempt: AttemptRecord) -> datetime:
+    """Give the moment at which an execution failed."""
+    took = timedelta(milliseconds=attempt.duration_ms)
+    return datetime.fromisoformat(attempt.started_at) + took
+
+
 def _is_spent(header: RunHeader) -> bool:
     """Tell whether a run is paused since tasks of its own have used up a budget."""
     kind, *path = (header.reason or "").split(":")
@@ -96,8 +118,7 @@ def _last_failures(attempts: Iterable[AttemptRecord]) -> dict[str, tuple[datetim
     last = {attempt.key: attempt for attempt in attempts}  # of each item of a map, too
     found: dict[str, tuple[datetime, str]] = {}
     for attempt in last.values():
-        took = timedelta(milliseconds=attempt.duration_ms)
-        end = datetime.fromisoformat(attempt.started_at) + took
+        end = end_of(attempt)
         how = "limit" if attempt.is_over_budget else "failed"
         key = task_of(attempt.key)
         before, standing = found.get(key, (end, how))
@@ -112,11 +133,18 @@ def _standing(
 ) -> str | None:
     if any(_is_open(question, failed and failed[0]) for question in asked):
         return "asking"
+    if failed is not None and any(went_on(question, failed[0]) for question in asked):
+        failed = None  # it is answered: the body runs again
     stopped = _child_standing(child) if child else None
     if stopped or failed is not None:
         return stopped or (failed and failed[1])
     answered = any(q.kind == "question" and q.answer_json is not None for q in asked)
     return "done" if answered else None
+
+
+def went_on(question: QuestionRecord, failed: datetime) -> bool:
+    """Tell whether a body that failed was tried again, and came as far as to ask."""
+    return question.kind == "ask" and datetime.fromisoformat(question.asked_at) >= failed
 
 
 def _is_open(question: QuestionRecord, failed: datetime | None) -> bool:

@@ -277,8 +277,7 @@ class MemoryCheckpointer:
         """List runs, newest first; see `Checkpointer.runs`."""
         with self._lock:
             found = [copied(run.header) for run in self._runs.values() if run.parent is None]
-        found.reverse()  # of two runs of one time stamp, the one begun last comes first too
-        found.sort(key=lambda header: header.created_at, reverse=True)
+        found.reverse()  # whatever the clock said when they were begun
         lives = cache(is_alive)
         seen = (as_seen(header, lives=lives) for header in found if graph in (None, header.graph))
         return list(islice((header for header in seen if status in (None, header.status)), limit))

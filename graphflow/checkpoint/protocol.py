@@ -271,7 +271,10 @@ class Checkpointer(Protocol):
     def runs(
         self, *, status: RunStatus | None = None, graph: str | None = None, limit: int | None = None
     ) -> list[RunHeader]:
-        """List runs, newest first; children are no runs of their own here."""
+        """List runs, the one that was begun last first; children are no runs of their own here.
+
+        The clock has no say in the order: it may have been set back.
+        """
         ...
 
     def find(self, prefix: str) -> str:

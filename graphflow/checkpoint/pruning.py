@@ -175,7 +175,7 @@ def _asked(runs: Sequence[RunFacts], wish: Wish) -> Iterable[RunFacts]:
     seen: dict[str, int] = {}
     newest_first = sorted(
         (run for run in runs if run.parent is None and wish.graph in (None, run.graph)),
-        key=lambda run: (run.created_at, run.number),
+        key=lambda run: run.number,
         reverse=True,
     )
     for run in newest_first:

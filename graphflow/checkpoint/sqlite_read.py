@@ -131,7 +131,7 @@ def headers(
     """
     rows = cursor.execute(
         f"{_HEADER} WHERE parent_run IS NULL AND (?1 IS NULL OR status = ?1) "
-        "AND (?2 IS NULL OR graph = ?2) ORDER BY created_at DESC, id DESC",
+        "AND (?2 IS NULL OR graph = ?2) ORDER BY id DESC",
         (status, graph),
     ).fetchall()
     for row in rows:

@@ -24,6 +24,7 @@ from graphflow.records import (
     Sent,
     TaskRecord,
 )
+from graphflow.standing import end_of, went_on
 
 __all__ = ["OpenStep", "Position", "node_of", "restore"]
 
@@ -155,6 +156,9 @@ def _open_step(records: RunRecords) -> OpenStep | None:
         found.items.setdefault(item.key, {})[item.ix] = item
     for question in (q for q in records.questions if q.step == step):
         found.questions.setdefault(question.key, {})[question.name] = question
+        failed = found.failed.get(question.key)
+        if failed is not None and went_on(question, end_of(failed)):
+            del found.failed[question.key]
     for memo in (m for m in records.memos if m.step == step):
         found.memos.setdefault(memo.key, {})[memo.name] = memo.value_json
     for child in (c.header for c in records.children if c.header.parent_step == step):
