@@ -439,6 +439,16 @@ OTHERS: dict[str, Act] = {
     "resume": resume,
     "take_over": take_over,
 }
+
+
+def keyed(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
+    """Run a run in a file whose values are encrypted."""
+    store = SqliteCheckpointer(database, key=b"0123456789abcdef" * 2)
+    with line(ledger).compile(store, limits=LIMITS) as flow:
+        to_the_end(flow, rounds, "one")
+        return shown(flow, ["one"])
+
+
 SCENARIOS: dict[str, Act] = {
     "line": alone(line),
     "sides": alone(sides),
@@ -451,6 +461,7 @@ SCENARIOS: dict[str, Act] = {
     "cancel": cancel,
     "long_log": long_log,
     "tales": alone(tales),
+    "keyed": keyed,
     "by_hand": by_hand,
     "upkeep": upkeep,
     "old_file": old_file,
