@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphflow.cli.exits import Exit
+from graphflow.cli.judged import judge_runs
 from graphflow.cli.options import database_option, json_option, opened
 from graphflow.cli.output import Output
 from graphflow.cli.words import aligned
@@ -42,15 +43,24 @@ class Part:
 
 
 @click.command()
+@click.argument("target", metavar="[TARGET]", required=False)
 @database_option
 @json_option
-def doctor(database: str, as_json: bool) -> None:
+def doctor(target: str | None, database: str, as_json: bool) -> None:
     """Say how the database fares: SQLite's settings, its files and where they lie, its runs.
 
-    Exit code 1 when something is lost, or can be; warnings do not count.
+    With a TARGET (module:attr or path.py:attr) every open run of that graph is judged against
+    today's code, before it is deployed: whether it can go on, what differs, and what to write.
+    Nothing is changed.
+
+    Exit code 1 when something is lost, or can be, or when a run could not go on; warnings do not
+    count.
     """
     with Output(as_json=as_json) as out, opened(database) as store:
         parts = [_database(store)]
+        if target is not None:
+            judged = judge_runs(target, store)
+            parts.append(Part("judged", judged.document, judged.lines, judged.findings))
         findings = [found for part in parts for found in part.findings]
         _tell(out, parts, findings)
     if any(found.kind == "problem" for found in findings):

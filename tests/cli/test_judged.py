@@ -1,0 +1,118 @@
+"""`doctor TARGET`: every open run is judged against today's code, and nothing is changed."""
+
+import hashlib
+import json
+import os
+
+import pytest
+
+ONE = """
+from typing import Annotated
+from pydantic import BaseModel
+from graphflow import END, START, StateGraph, append
+
+class State(BaseModel):
+    text: str = ""
+    log: Annotated[list[str], append] = []
+
+graph = StateGraph(State, name="letters")
+
+@graph.node
+def read(state: State):
+    if state.text == "fail":
+        raise ValueError("no")
+    return {"log": ["read"]}
+
+graph.add_question("approve", prompt="Send it?", into="text", answer=str)
+graph.add_edge(START, "read")
+graph.add_edge("read", "approve")
+graph.add_edge("approve", END)
+"""
+TWO = ONE.replace('"approve"', '"confirm"').replace(
+    "text: str", "text: str\n    must: int = 0\n    note: str"
+)
+THREE = TWO.replace('text: str\n    must: int = 0\n    note: str = ""', 'text: str = ""').replace(
+    'name="letters")', 'name="letters")\ngraph.renamed("approve", "confirm")'
+)
+
+
+@pytest.fixture
+def runs(call, folder):
+    """Leave open runs of a graph in a database: one at a question, one that failed, one done."""
+    (folder / "one.py").write_text(ONE)
+    (folder / "two.py").write_text(TWO)
+    (folder / "three.py").write_text(THREE)
+    (folder / "needs.py").write_text(THREE.replace("log:", "must: int\n    log:"))
+    for text in ("a letter", "fail"):
+        call("run", "one.py:graph", "--input", json.dumps({"text": text}), "--db", "a.db")
+    call("run", "toy.py:graph", "--input", '{"text": "fail"}', "--db", "a.db")
+    return folder / "a.db"
+
+
+def seen(path):
+    """Digest the file and its log."""
+    return [hashlib.sha256(p.read_bytes()).hexdigest() for p in (path,) if p.exists()]
+
+
+def test_doctor_judges_every_open_run(call, document, runs):
+    """The table has a row per open run: the verdict, what differs, and what to write."""
+    before = seen(runs)
+    result = call("doctor", "two.py:graph", "--db", "a.db")
+    assert result.exit_code == 1
+    assert "refused" in result.stdout
+    assert 'graph.renamed("approve", ' in result.stdout
+    assert "not judged: 1 other graph (toy)" in result.stdout
+    found = json.loads(call("doctor", "two.py:graph", "--db", "a.db", "--json").stdout)
+    verdicts = {
+        run["status"]: (run["verdict"], run["can_go_on"]) for run in found["judged"]["runs"]
+    }
+    assert verdicts == {"paused": ("refused", False), "failed": ("compatible", True)}
+    assert found["judged"]["other_graphs"] == ["toy"]
+    assert [f["kind"] for f in found["findings"] if f["run_id"]] == ["problem"]
+    assert seen(runs) == before
+
+
+def test_doctor_finds_nothing_to_do(call, document, runs):
+    """When every open run can go on the exit code is 0; then they do."""
+    result = call("doctor", "three.py:graph", "--db", "a.db")
+    assert (result.exit_code, "needs a migration" in result.stdout) == (0, False)
+    assert "it is called 'confirm' now" in result.stdout
+    same = call("doctor", "one.py:graph", "--db", "a.db")
+    assert (same.exit_code, "same" in same.stdout) == (0, True)
+
+
+def test_doctor_names_the_field_that_is_needed(call, runs):
+    """A required field is named with the migration that it needs."""
+    result = call("doctor", "needs.py:graph", "--db", "a.db")
+    assert result.exit_code == 1
+    assert "field 'must'" in result.stdout
+    assert "@graph.migration(1, 2)" in result.stdout
+
+
+def test_doctor_judges_a_file_that_cannot_be_written(call, runs, folder):
+    """It works on a read-only file, and leaves it as it is."""
+    if os.getuid() == 0:
+        before = seen(runs)
+        assert call("doctor", "one.py:graph", "--db", "a.db").exit_code == 0
+        assert seen(runs) == before
+    runs.chmod(0o400)
+    assert call("doctor", "one.py:graph", "--db", "a.db").exit_code == 0
+
+
+def test_doctor_tells_a_damaged_run(call, document, runs):
+    """A run that is damaged is told as such; the others are judged."""
+    import sqlite3
+
+    conn = sqlite3.connect(runs)
+    conn.execute("UPDATE tasks SET update_json = '{}' WHERE node = 'read'")
+    conn.commit()
+    conn.close()
+    result = call("doctor", "one.py:graph", "--db", "a.db")
+    assert result.exit_code == 1
+    assert "damaged" in result.stdout
+    assert "failed" in result.stdout
+
+
+def test_doctor_of_a_wrong_target(call, runs):
+    """A TARGET that is no graph is wrong usage."""
+    assert call("doctor", "one.py:nothing", "--db", "a.db").exit_code == 2
