@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
     from graphflow.plan import Plan
     from graphflow.render.show import Drawing
+    from graphflow.upkeep import Size
 
 __all__ = ["Run", "Seen", "Usage"]
 
@@ -313,6 +314,11 @@ class Run(Generic[S]):
         from graphflow.drawing import draw
 
         return draw(self.records.spec, self.records, path)
+
+    @property
+    def size(self) -> Size:
+        """How much the run and those of its subgraphs take in the store, table by table."""
+        return self._store.size(self.run_id)
 
     def save(self, path: str | PathLike[str], *, key: Key | None = None) -> None:
         """Write the run's records into a SQLite file, which is made when it is not there.

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from graphflow.errors import DefinitionError
 from graphflow.records import RunStatus
 
-__all__ = ["Finding", "Pruned", "Size", "Wish"]
+__all__ = ["Finding", "Pruned", "Size", "Vacuumed", "Wish", "wish_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,21 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
+class Vacuumed:
+    """What it came to that a database was written anew without its free space.
+
+    Attributes:
+        before: Bytes of the file then.
+        after: Bytes of the file now.
+        is_read: Somebody reads the file: it gets shorter when they are done.
+    """
+
+    before: int
+    after: int
+    is_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What is to be dropped.
 
@@ -90,3 +107,48 @@ class Wish:
     def over(self) -> frozenset[RunStatus]:
         """How a run stands that may go as a whole."""
         return frozenset({"done", "cancelled", "failed"} if self.failed else {"done", "cancelled"})
+
+
+def wish_of(
+    graph: str | None,
+    *,
+    older_than: timedelta | datetime | None = None,
+    keep: int | None = None,
+    steps: int | None = None,
+    failed: bool = False,
+) -> Wish:
+    """Say what is to be dropped, as people ask for it.
+
+    Args:
+        graph: Only runs of this graph; None: of all.
+        older_than: Runs that ended so long ago, or before this time.
+        keep: See `Wish`.
+        steps: See `Wish`.
+        failed: See `Wish`.
+
+    Raises:
+        DefinitionError: Nothing is asked for, or it is no bound.
+    """
+    for name, bound in (("keep", keep), ("steps", steps)):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int)):
+            raise DefinitionError(f"prune({name}={bound!r}): pass a whole number")
+        if bound is not None and bound < 0:
+            raise DefinitionError(f"prune({name}={bound}): it cannot be below 0")
+    if keep is None and steps is None and older_than is None:
+        raise DefinitionError(
+            "prune() of nothing: say which runs may go with keep= and older_than=, or how many of "
+            "its newest steps each run keeps with steps="
+        )
+    return Wish(graph, keep, _before(older_than), steps, failed)
+
+
+def _before(older_than: timedelta | datetime | None) -> str | None:
+    if older_than is None:
+        return None
+    if isinstance(older_than, timedelta):
+        older_than = datetime.now(UTC) - older_than
+    if not isinstance(older_than, datetime) or older_than.tzinfo is None:
+        raise DefinitionError(
+            f"prune(older_than={older_than!r}): pass a timedelta, or a datetime with its time zone"
+        )
+    return older_than.astimezone(UTC).isoformat(timespec="microseconds")

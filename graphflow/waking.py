@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from graphflow.adopting import adopt
@@ -21,6 +22,7 @@ from graphflow.run import Run
 from graphflow.runner import Runner
 from graphflow.session import interrupt
 from graphflow.state.schema import S
+from graphflow.upkeep import Pruned, wish_of
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -219,6 +221,53 @@ class Wakes(Generic[S]):
         self.store.stop(header.run_id, Ending("cancelled", reason))
         interrupt(self.store, header.run_id)
         return self.get(header.run_id)
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run and the runs of its subgraphs, for good.
+
+        Args:
+            run_id: Its id, or a beginning that only its id has.
+
+        Raises:
+            RunNotFoundError: There is no such run of this graph.
+            RunBusyError: A process advances it; `cancel` ends it.
+            RunSharedError: A fork of it is there, which has steps of it.
+        """
+        self.store.delete(self._opener.find(run_id).header.run_id)
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta | datetime | None = None,
+        keep: int | None = None,
+        steps: int | None = None,
+        failed: bool = False,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Drop old runs of this graph, and the oldest steps of those that stay.
+
+        A run may go when it is done or cancelled, when it ended before `older_than` and is not
+        among the `keep` newest, as far as these are given. It stays while a fork of it stays.
+        With `steps` each run that stays, an open one too, keeps at least so many of its newest
+        steps: it can be resumed, read and forked there as before.
+
+        Args:
+            older_than: How long ago runs have ended, or before when.
+            keep: How many of the newest runs stay whatever their age.
+            steps: How many of its newest steps each run keeps; None: all.
+            failed: Whether runs that failed may go too; they could be resumed.
+            dry_run: Only say what would be dropped.
+
+        Returns:
+            What was dropped.
+
+        Raises:
+            DefinitionError: Nothing was asked for.
+        """
+        wish = wish_of(
+            self._plan.name, older_than=older_than, keep=keep, steps=steps, failed=failed
+        )
+        return self.store.prune(wish, dry_run=dry_run)
 
     def advance(self, run_id: str, *, steps: int, deps: Any = None) -> Run[S]:
         """Run at most so many steps of a run, and let go of it.

@@ -33,7 +33,7 @@ def delete_run(runs: dict[str, MemoryRun], run: MemoryRun) -> None:
     run_id = run.header.run_id
     if run.parent is not None:
         raise part_of(run_id, run.parent.header.run_id)
-    check_idle(run.header, run.since)
+    check_idle(run_id, run.header.status, run.header.owner, run.since)
     family = _family(run)
     forks = [
         found.header.run_id

@@ -1,6 +1,6 @@
 """What a checkpointer must do: its verbs over the records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
-from graphflow.upkeep import Pruned, Size, Wish
+from graphflow.upkeep import Finding, Pruned, Size, Wish
 
 __all__ = ["Checkpointer", "Ending", "Lease"]
 
@@ -317,6 +317,21 @@ class Checkpointer(Protocol):
 
     def size(self, run_id: str) -> Size:
         """Say how much a run and its children take.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        ...
+
+    def verify(self, run_id: str | None = None) -> Iterator[Finding]:
+        """Look for damage in all that is stored, run by run.
+
+        Args:
+            run_id: Only this run and its children; None: all.
+
+        Yields:
+            What was found, as soon as it is: of each damage the run and the step. Damage of one run
+            hides none of another.
 
         Raises:
             RunNotFoundError: There is no such run.

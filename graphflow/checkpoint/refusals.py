@@ -329,24 +329,30 @@ def pruned(run_id: str, step: int, first: int) -> CheckpointError:
 
 
 def check_idle(
-    header: RunHeader, since: str | None, lives: Callable[[str], bool] = is_alive
+    run_id: str,
+    status: str,
+    owner: str | None,
+    since: str | None,
+    *,
+    lives: Callable[[str], bool] = is_alive,
 ) -> None:
     """Check that nobody advances a run that is to be deleted.
 
     Args:
-        header: The run as it stands.
+        run_id: The run.
+        status: As it is stored.
+        owner: Who advances it; None: nobody does.
         since: When its owner took it.
         lives: Tells whether an owner lives.
 
     Raises:
         RunBusyError: A process that lives does, this one included.
     """
-    holder = header.owner
-    if header.status != "running" or holder is None or not lives(holder):
+    if status != "running" or owner is None or not lives(owner):
         return
     raise RunBusyError(
-        f"run {header.run_id!r} is being advanced by {describe(holder)} since {since}. Nothing was "
-        f"deleted: `graphflow cancel {header.run_id}` ends it, then it can be deleted."
+        f"run {run_id!r} is being advanced by {describe(owner)} since {since}. Nothing was "
+        f"deleted: `graphflow cancel {run_id}` ends it, then it can be deleted."
     )
 
 

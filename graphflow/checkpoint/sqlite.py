@@ -27,6 +27,7 @@ from graphflow.checkpoint.sqlite_runs import (
     take_run,
 )
 from graphflow.checkpoint.sqlite_spent import spent_by
+from graphflow.checkpoint.sqlite_upkeep import SqliteUpkeep
 from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import (
     STORE_ATTEMPT,
@@ -58,18 +59,16 @@ from graphflow.records import (
     TaskRecord,
 )
 from graphflow.stored import UNREADABLE, unreadable
-from graphflow.upkeep import Pruned, Size, Wish
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
 
     from graphflow.checkpoint.sqlite_file import SqliteFile
-    from graphflow.checkpoint.sqlite_health import Health
 
 __all__ = ["SqliteCheckpointer"]
 
 
-class SqliteCheckpointer:
+class SqliteCheckpointer(SqliteUpkeep):
     """A checkpointer on one SQLite file.
 
     Any number of processes and threads may share the file; a run is advanced by one of them at
@@ -278,40 +277,6 @@ class SqliteCheckpointer:
         file = self._file or self._open()
         found = file.read(lambda cursor: ids_from(cursor, prefix, 11))
         return the_one(prefix, found, str(self.path))
-
-    def delete(self, run_id: str) -> None:
-        """Delete a run and its children; see `Checkpointer.delete`."""
-        from graphflow.checkpoint.sqlite_prune import delete_run
-
-        if not delete_run(self._file or self._open(), run_id):
-            raise not_found(run_id, str(self.path))
-
-    def prune(self, wish: Wish, *, dry_run: bool = False) -> Pruned:
-        """Drop old runs, and the oldest steps of others; see `Checkpointer.prune`."""
-        from graphflow.checkpoint.sqlite_prune import prune
-
-        return prune(self._file or self._open(), wish, self._columns, dry_run=dry_run)
-
-    def size(self, run_id: str) -> Size:
-        """Say how much a run and its children take; see `Checkpointer.size`."""
-        from graphflow.checkpoint.sqlite_size import size_of
-
-        file = self._file or self._open()
-        found = file.read(lambda cursor: size_of(cursor, run_id))
-        if found is None:
-            raise not_found(run_id, str(self.path))
-        return found
-
-    def health(self) -> "Health":
-        """Look at the database: its settings, its files and where they lie, how many runs it has.
-
-        Raises:
-            DatabaseUnavailableError: Locked or gone.
-            CheckpointCorruptError: SQLite found the file damaged.
-        """
-        from graphflow.checkpoint.sqlite_health import health_of
-
-        return health_of(self._file or self._open(), len(self.runs(status="stale")))
 
     def close(self) -> None:
         """Let go of the file; closing twice is harmless."""

@@ -345,7 +345,7 @@ def _snapshots(parts: Sequence[Part], columns: Columns) -> list[Snapshot]:
     for part in parts:
         for of_step, *row in part.snapshots:
             snapshot = Snapshot(*row)
-            before = found[-1].step if found else None
+            before = found[-1].step if found else part.saved
             if of_step is None or snapshot.since not in (None, before):
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has no place")
             texts = (snapshot.state_json, snapshot.counters_json, snapshot.added_json or "")
@@ -354,6 +354,8 @@ def _snapshots(parts: Sequence[Part], columns: Columns) -> list[Snapshot]:
             ):
                 raise corrupt(part.run_id, snapshot.step, "its snapshot has changed")
             found.append(columns.given_snapshot(part.run_id, snapshot, part.values))
+    if parts[0].saved is not None:  # a range of steps goes on from a snapshot before it
+        return found
     first = next(step[0] for part in parts for step in part.steps)
     if not found or found[0].since is not None or first not in {s.step for s in found}:
         raise corrupt(parts[-1].run_id, first, "its snapshot is missing")

@@ -23,7 +23,9 @@ __all__ = [
     "headers",
     "ids_from",
     "number_of",
+    "own_part",
     "root_of",
+    "stored_part",
     "stored_run",
 ]
 
@@ -88,6 +90,7 @@ _NEWEST: Final = (
     "ORDER BY step DESC LIMIT 1), 0) ORDER BY step"
 )
 """The newest snapshot, after those that it continues."""
+_SAVED_BEFORE: Final = "SELECT max(step) FROM snapshots WHERE run = ? AND step < ?"
 _LOOSE: Final = {
     "attempt": _alone("attempts", "step, started_at, key, attempt"),
     "call": _alone("calls", "id"),
@@ -284,6 +287,52 @@ def _whole(cursor: "Cursor", number: int, below: int | None, anchor: Row | None)
     )
     part.values = used_by(cursor, number, part.rows())
     return part
+
+
+def own_part(
+    cursor: "Cursor", number: int, span: tuple[int, int | None], previous: str | None
+) -> Part:
+    """Read what a range of a run's own steps is checked by.
+
+    Args:
+        cursor: In a transaction.
+        number: The number of the run in its table.
+        span: The first step, and the one before which the range ends; None: it has no end.
+        previous: The digest that the first step continues from; of step 0 nothing.
+
+    Returns:
+        The part.
+    """
+    first, below = span
+    own = (number, first, _END if below is None else below)
+    adopted, digest, fixed = _fixed(cursor, number)
+    (saved,) = cursor.execute(_SAVED_BEFORE, (number, first)).fetchone()
+    part = Part(
+        fixed[0],
+        fixed,
+        digest,
+        below,
+        cursor.execute(_STEPS, own).fetchall(),
+        cursor.execute(_TASKS, own).fetchall(),
+        cursor.execute(_DECISIONS, own).fetchall(),
+        cursor.execute(_SNAPSHOTS, own).fetchall(),
+        {kind: cursor.execute(sql, own).fetchall() for kind, sql in _LOOSE.items()},
+        cursor.execute(HEADS, own).fetchall(),
+        first=first,
+        previous=previous,
+        saved=saved,
+        adopted=adopted,
+        adoptions=_adoptions(cursor, number, adopted, first, own[2]),
+    )
+    part.values = used_by(cursor, number, part.rows())
+    return part
+
+
+def stored_part(cursor: "Cursor", header: RunHeader, part: Part) -> Stored:
+    """Put a part of a run beside its header and its graphs, as if it were the whole run."""
+    stored = Stored(header, parts=[part], values=_values_of(cursor, header))
+    _read_graphs(cursor, stored)
+    return stored
 
 
 def _tail_of(cursor: "Cursor", number: int, open_step: int) -> Part:

@@ -37,6 +37,8 @@ class Part:
     """Of a tail, or when older ones were pruned: the first of the steps, and the digest that it
     continues from."""
     previous: str | None = None
+    saved: int | None = None
+    """Of a range of steps: the last snapshot before it."""
     adopted: str | None = None
     """The digest of the run's last adoption; None: there is none."""
     adoptions: list[_Row] = field(default_factory=list)

@@ -13,6 +13,7 @@ from graphflow.cli.judged import judge_runs
 from graphflow.cli.options import database_option, json_option, opened
 from graphflow.cli.output import Output
 from graphflow.cli.words import aligned
+from graphflow.errors import CheckpointCorruptError
 from graphflow.render.wording import number
 from graphflow.upkeep import Finding
 
@@ -44,9 +45,10 @@ class Part:
 
 @click.command()
 @click.argument("target", metavar="[TARGET]", required=False)
+@click.option("--verify", is_flag=True, help="Also read all that is stored, and look for damage.")
 @database_option
 @json_option
-def doctor(target: str | None, database: str, as_json: bool) -> None:
+def doctor(target: str | None, verify: bool, database: str, as_json: bool) -> None:
     """Say how the database fares: SQLite's settings, its files and where they lie, its runs.
 
     With a TARGET (module:attr or path.py:attr) every open run of that graph is judged against
@@ -56,15 +58,27 @@ def doctor(target: str | None, database: str, as_json: bool) -> None:
     Exit code 1 when something is lost, or can be, or when a run could not go on; warnings do not
     count.
     """
-    with Output(as_json=as_json) as out, opened(database) as store:
-        parts = [_database(store)]
-        if target is not None:
-            judged = judge_runs(target, store)
-            parts.append(Part("judged", judged.document, judged.lines, judged.findings))
+    with Output(as_json=as_json) as out:
+        parts = _parts(database, target, verify=verify)
         findings = [found for part in parts for found in part.findings]
         _tell(out, parts, findings)
     if any(found.kind == "problem" for found in findings):
         raise click.exceptions.Exit(Exit.FAILED)
+
+
+def _parts(database: str, target: str | None, *, verify: bool) -> list[Part]:
+    try:
+        with opened(database) as store:
+            parts = [_database(store)]
+            if verify:
+                parts.append(_verified(store))
+            if target is not None:
+                judged = judge_runs(target, store)
+                parts.append(Part("judged", judged.document, judged.lines, judged.findings))
+            return parts
+    except CheckpointCorruptError as error:
+        found = Finding("problem", str(error), error.run_id, error.step)
+        return [Part("database", {"path": database}, [f"{database} cannot be read"], [found])]
 
 
 def _tell(out: Output, parts: Iterable[Part], findings: Iterable[Finding]) -> None:
@@ -97,6 +111,13 @@ def _database(store: SqliteCheckpointer) -> Part:
         "wal_reset": health.wal_reset,
     }
     return Part("database", document, [*_lines(health)], health.findings)
+
+
+def _verified(store: SqliteCheckpointer) -> Part:
+    findings = list(store.verify())
+    many = sum(found.kind == "problem" for found in findings)
+    words = f"{number(many)} damaged" if many else "all that is stored is what was written"
+    return Part("verify", {"problems": many}, [f"verified: {words}"], findings)
 
 
 def _lines(health: Health) -> Iterable[str]:

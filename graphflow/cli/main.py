@@ -10,6 +10,7 @@ from graphflow.cli.differing import diff
 from graphflow.cli.doctor import doctor
 from graphflow.cli.drawing import check, draw
 from graphflow.cli.exits import Commands
+from graphflow.cli.housekeeping import backup, delete, prune
 from graphflow.cli.questions import answer, questions
 from graphflow.cli.reading import runs, show
 from graphflow.cli.running import resume, run
@@ -41,6 +42,9 @@ for command in (
     answer,
     fork,
     cancel,
+    delete,
+    prune,
+    backup,
     runs,
     show,
     diff,

@@ -117,6 +117,26 @@ class UpkeepContract:
         with pytest.raises(RunNotFoundError, match="nothing"):
             store.size("nothing")
 
+    # -- verify -----------------------------------------------------------------------------
+
+    def test_what_nobody_touched_is_sound(self, store: Checkpointer) -> None:
+        """Nothing is found in what was written, forked, pruned and deleted in the usual ways."""
+        lease = begin_counting(store, "run-1")
+        for step in range(1, 6):
+            store.call(lease, a_call(step))
+            store.end(begin_child(store, lease, step), Ending("done"))
+            count_on(store, lease, step)
+        store.keep(lease, 6, a_task(0))
+        count_on(store, fork_counting(store, "fork", "run-1", 4), 9, Ending("done"))
+        for change in (lambda: None, lambda: store.prune(Wish(steps=2))):
+            change()
+            assert list(store.verify()) == []
+            assert list(store.verify("fork")) == []
+        store.delete("fork")
+        assert list(store.verify()) == []
+        with pytest.raises(RunNotFoundError, match="fork"):
+            list(store.verify("fork"))
+
     # -- prune: whole runs ------------------------------------------------------------------
 
     def test_prune_drops_what_is_over_and_old(self, store: Checkpointer) -> None:

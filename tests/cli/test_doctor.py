@@ -40,6 +40,35 @@ def test_doctor_warns_of_a_file_that_others_may_read(call, document, folder):
     assert f"chmod 600 {folder / 'a.db'}" in found["words"]
 
 
+def test_doctor_verifies_what_is_stored(call, document, folder):
+    """With --verify all damage is named with its run and step, and the exit code is 1."""
+    for text in ("hi", "fail"):
+        a_run(call, text)
+    assert document("doctor", "--db", "a.db", "--verify")["verify"] == {"problems": 0}
+    conn = sqlite3.connect("a.db")
+    with conn:
+        conn.execute("UPDATE tasks SET node = 'x' WHERE step = 2")
+        conn.execute("UPDATE runs SET reason = 'x' WHERE status = 'failed'")
+    conn.close()
+    found = document("doctor", "--db", "a.db", "--verify", code=1)["findings"]
+    assert [(one["kind"], one["step"]) for one in found] == [("problem", 2), ("problem", -1)]
+    assert len({one["run_id"] for one in found}) == 2
+    result = call("doctor", "--db", "a.db", "--verify")
+    assert f"run {found[0]['run_id']} step 2" in result.stdout
+    assert call("doctor", "--db", "a.db").exit_code == 0
+
+
+def test_doctor_says_when_the_file_is_damaged(call, folder):
+    """A file that SQLite cannot read is a problem, and no wrong usage."""
+    a_run(call)
+    data = bytearray((folder / "a.db").read_bytes())
+    data[100:2048] = bytes(1948)
+    (folder / "a.db").write_bytes(data)
+    result = call("doctor", "--db", "a.db")
+    assert result.exit_code == 1, result.output
+    assert "is damaged" in result.stdout
+
+
 def test_doctor_makes_no_file(call, folder):
     """A database that is not there is wrong usage, and is not made."""
     assert call("doctor", "--db", "none.db").exit_code == 2

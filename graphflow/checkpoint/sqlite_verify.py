@@ -1,0 +1,170 @@
+"""Looking through a database for damage: run by run, and a piece of a run at a time."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from graphflow.checkpoint.columns import Columns
+from graphflow.checkpoint.digest import digest
+from graphflow.checkpoint.refusals import corrupt
+from graphflow.checkpoint.sqlite_check import checked, unsealed
+from graphflow.checkpoint.sqlite_lineage import ANCHOR, link_before
+from graphflow.checkpoint.sqlite_read import header_of, own_part, stored_part
+from graphflow.checkpoint.sqlite_seal import is_sealed
+from graphflow.checkpoint.sqlite_size import OF_STEPS, family_of
+from graphflow.errors import CheckpointCorruptError, CheckpointError
+from graphflow.records import RunHeader
+from graphflow.upkeep import Finding
+
+if TYPE_CHECKING:
+    from sqlite3 import Cursor
+
+    from graphflow.checkpoint.sqlite_file import SqliteFile
+
+__all__ = ["knows", "verify"]
+
+_SPAN: Final = 256  # steps that are read at once
+_ALL: Final = "SELECT id FROM runs WHERE parent_run IS NOT id ORDER BY id"
+_HIDDEN: Final = "SELECT count(*) FROM runs WHERE parent_run IS id"
+_LINK: Final = (
+    "SELECT coalesce((SELECT digest FROM adoptions WHERE run = steps.run AND step = steps.step "
+    "ORDER BY place DESC LIMIT 1), digest) FROM steps WHERE run = ? AND step = ?"
+)
+_LEFTOVER: Final = (
+    "a prune was interrupted and has left rows that nobody reads: the next `graphflow prune` "
+    "removes them"
+)
+
+
+def verify(file: "SqliteFile", run_id: str | None, columns: Columns) -> Iterator[Finding]:
+    """Look for damage; see `Checkpointer.verify`.
+
+    Args:
+        file: The database.
+        run_id: Only this run and its children; it is there.
+        columns: How the database stores values.
+    """
+    try:
+        if run_id is None:
+            yield from file.read(_of_file)
+            numbers = [number for (number,) in file.read(lambda c: c.execute(_ALL).fetchall())]
+        else:
+            numbers = file.read(partial(_family, run_id=run_id))
+    except CheckpointError as error:
+        yield Finding("problem", str(error))
+        return
+    for number in numbers:
+        try:
+            yield from file.read(partial(_of_run, number=number, columns=columns))
+        except CheckpointError as error:  # SQLite cannot read its pages
+            yield Finding("problem", str(error), _name(file, number))
+
+
+def knows(cursor: "Cursor", run_id: str) -> bool:
+    """Tell whether a run is there."""
+    return bool(_family(cursor, run_id))
+
+
+def _family(cursor: "Cursor", run_id: str) -> list[int]:
+    row = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    return family_of(cursor, row[0]) if row else []
+
+
+def _name(file: "SqliteFile", number: int) -> str:
+    sql = "SELECT run_id FROM runs WHERE id = ?"
+    try:
+        row = file.read(lambda cursor: cursor.execute(sql, (number,)).fetchone())
+    except CheckpointError:
+        return f"number {number}"
+    return str(row[0]) if row else f"number {number}"
+
+
+def _of_file(cursor: "Cursor") -> list[Finding]:
+    """Check what concerns no run alone: the pages, and rows of runs that are not there."""
+    found = [
+        Finding("problem", f"SQLite's own check: {words}")
+        for (words,) in cursor.execute("PRAGMA integrity_check(20)")
+        if words != "ok"
+    ]
+    lost: dict[tuple[str, str], int] = {}
+    for table, _, parent, _ in cursor.execute("PRAGMA foreign_key_check"):
+        lost[table, parent] = lost.get((table, parent), 0) + 1
+    found += [
+        Finding("problem", f"{count} rows of {table} refer to rows of {parent} that are not there")
+        for (table, parent), count in lost.items()
+    ]
+    if cursor.execute(_HIDDEN).fetchone()[0]:
+        found.append(Finding("warning", _LEFTOVER))
+    return found
+
+
+def _of_run(cursor: "Cursor", number: int, columns: Columns) -> list[Finding]:
+    """Check the rows of one run, without those that it shares as a fork."""
+    header = header_of(cursor, number)
+    if header is None:  # it was deleted meanwhile
+        return []
+    found: dict[int, Finding] = {}
+    for error in _damages(cursor, number, header, columns):
+        found.setdefault(error.step, Finding("problem", str(error), header.run_id, error.step))
+    return [*found.values(), *_strays(cursor, number, header)]
+
+
+def _damages(
+    cursor: "Cursor", number: int, header: RunHeader, columns: Columns
+) -> Iterator[CheckpointCorruptError]:
+    if not is_sealed(cursor, number, columns.digest_of):
+        yield unsealed(header.run_id)
+    anchor = cursor.execute(ANCHOR, (number,)).fetchone()
+    first = (header.fork_step or 0) if anchor is None else anchor[0]
+    if anchor is not None:
+        row = (header.run_id, *anchor[:-1])
+        if digest("anchor", row, columns.digest_of) != anchor[-1]:
+            yield corrupt(header.run_id, first, "what stands for the steps before it has changed")
+    previous = _link_of_first(cursor, number, first, anchor)
+    while first <= max(header.step, 0):
+        below = None if first + _SPAN > header.step else first + _SPAN
+        part = own_part(cursor, number, (first, below), previous)
+        try:
+            checked(stored_part(cursor, replace(header, owner=None), part), columns)
+            if below is None:
+                return
+            first = below
+        except CheckpointCorruptError as error:
+            yield error
+            if error.step < first and (error.step < 0 or below is None):
+                return  # it holds for all of its steps, or for the rest of them
+            first = error.step + 1 if error.step >= first else below or 0
+        previous = _link(cursor, number, first - 1)
+
+
+def _link_of_first(
+    cursor: "Cursor", number: int, first: int, anchor: tuple[Any, ...] | None
+) -> str | None:
+    """Give the digest that the first of a run's own steps continues from; None of step 0."""
+    if anchor is not None:
+        return str(anchor[1])
+    return link_before(cursor, number, first) if first else None
+
+
+def _link(cursor: "Cursor", number: int, step: int) -> str | None:
+    row = cursor.execute(_LINK, (number, step)).fetchone()
+    return str(row[0]) if row else None
+
+
+def _strays(cursor: "Cursor", number: int, header: RunHeader) -> Iterator[Finding]:
+    """Find rows of steps that a run does not have."""
+    row = cursor.execute(ANCHOR, (number,)).fetchone()
+    first = (header.fork_step or 0) if row is None else row[0]
+    for table in OF_STEPS:
+        early, late = cursor.execute(
+            f"SELECT (SELECT count(*) FROM {table} WHERE run = ?1 AND step < ?2), "  # noqa: S608 - our own names
+            f"(SELECT count(*) FROM {table} WHERE run = ?1 AND step > ?3)",
+            (number, first, header.step + 1),
+        ).fetchone()
+        if early and row is not None:
+            yield Finding("warning", _LEFTOVER, header.run_id)
+            return
+        if early or late:
+            words = f"{early + late} rows of {table} belong to steps that it does not have"
+            yield Finding("problem", words, header.run_id)

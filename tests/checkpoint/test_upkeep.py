@@ -1,0 +1,467 @@
+"""The care of a database: what is left of a prune, damage that is found, copies, free space."""
+
+import os
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from graphflow.checkpoint.owner import this_process
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.checkpoint.sqlite_prune import prune
+from graphflow.checkpoint.sqlite_size import OF_RUNS
+from graphflow.errors import CheckpointCorruptError, DatabaseUnavailableError, RunNotFoundError
+from graphflow.records import Ending
+from graphflow.testing.families import begin_child
+from graphflow.testing.records import a_call, a_failure, a_header, a_memo, a_question, an_item
+from graphflow.testing.upkeep import begin_counting, count_on, fork_counting
+from graphflow.upkeep import Wish
+
+WRITER = """
+import sys
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.testing.upkeep import begin_counting, count_on
+store = SqliteCheckpointer(sys.argv[1], durability="normal")
+lease = begin_counting(store, "writer")
+step = 0
+print("begun", flush=True)
+while True:
+    step += 1
+    count_on(store, lease, step)
+    if step == 50:
+        print("fifty", flush=True)
+"""
+
+
+@pytest.fixture
+def store(db):
+    """Open a checkpointer on an empty file; what these tests are about needs no syncs."""
+    opened = SqliteCheckpointer(db, durability="normal")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def count(db):
+    """Ask a database something, past the checkpointer."""
+
+    def ask(sql, *given):
+        conn = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+        try:
+            return conn.execute(sql, given).fetchall()
+        finally:
+            conn.close()
+
+    return ask
+
+
+def change(db, sql, *given):
+    """Change a database past the checkpointer."""
+    conn = sqlite3.connect(db)
+    with conn:
+        assert conn.execute(sql, given).rowcount
+    conn.close()
+
+
+def a_long_run(store, run_id="run-1", steps=20, ending="done"):
+    """Store a run with rows of every kind."""
+    lease = begin_counting(store, run_id)
+    for step in range(1, steps + 1):
+        store.fail(lease, a_failure(step))
+        store.call(lease, a_call(step))
+        store.keep_item(lease, an_item(step, 0))
+        store.ask(lease, a_question(step))
+        store.memo(lease, a_memo(step))
+        store.end(begin_child(store, lease, step), Ending("done"))
+        count_on(store, lease, step, snapshot=step if step % 7 == 0 else None)
+    store.end(lease, Ending(ending))
+    return lease
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def test_every_table_of_runs_is_known(store, count):
+    """What belongs to a run is in the list of what goes with it: a new table must join it."""
+    begin_counting(store, "run-1")
+    tables = {
+        name
+        for (name,) in count("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if any(column == "run" for _, column, *_ in count(f"PRAGMA table_info({name})"))
+    }
+    assert tables | {"runs"} == {*OF_RUNS, "value_uses"}
+
+
+def test_a_number_is_never_given_twice(store, count):
+    """The number of a run that is gone is nobody's, although it was the highest."""
+    begin_counting(store, "keep")
+    for _ in range(3):
+        store.end(begin_counting(store, "gone"), Ending("done"))
+        store.delete("gone")
+    begin_counting(store, "next")
+    assert count("SELECT id, run_id FROM runs") == [(1, "keep"), (5, "next")]
+
+
+def test_graphs_and_long_values_go_with_their_last_run(store, count):
+    """The spec of a graph goes when no run is of it, and a long value when no run uses it."""
+    long = '{"text":"' + "x" * 20_000 + '"}'
+    for name in ("one", "two"):
+        header = a_header(name, graph_digest=name, input_json=long)
+        first = begin_counting(store, f"{name}-plain")
+        records = store.load(f"{name}-plain")
+        end = Ending("done")
+        store.begin(header, '{"name":"x"}', records.steps[0], records.snapshots[0], end)
+        store.end(first, Ending("done"))
+    assert len(count("SELECT * FROM graphs")) == 3
+    assert len(count("SELECT * FROM shared_values")) == 1
+    store.delete("one")
+    assert len(count("SELECT * FROM graphs")) == 2
+    assert len(count("SELECT * FROM shared_values")) == 1
+    store.prune(Wish(keep=0))
+    assert count("SELECT * FROM graphs") == count("SELECT * FROM shared_values") == []
+    assert list(store.verify()) == []
+
+
+# -- a prune that is cut short ----------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """A prune ends here."""
+
+
+class Breaking:
+    """A file whose transactions break off after some."""
+
+    def __init__(self, file, most):
+        self.file, self.left = file, most
+        self.read, self.lives = file.read, file.lives
+
+    def write(self, work):
+        """Do one transaction, if one is left."""
+        if not self.left:
+            raise Interrupted
+        self.left -= 1
+        return self.file.write(work)
+
+
+@pytest.mark.parametrize("wish", [Wish(keep=0), Wish(steps=3)], ids=["runs", "steps"])
+def test_a_prune_may_break_off_anywhere(store, count, monkeypatch, wish):
+    """After each transaction the store is sound; a run is there as a whole, cut, or not at all."""
+    monkeypatch.setattr("graphflow.checkpoint.sqlite_sweep._FEW", 5)
+    monkeypatch.setattr("graphflow.checkpoint.sqlite_sweep._SPAN", 1)
+    for module in ("sqlite_prune", "sqlite_sweep"):  # a step at a time
+        monkeypatch.setattr(f"graphflow.checkpoint.{module}.BRIEF", 0.0)
+    a_long_run(store)
+    whole = store.load("run-1")
+    store.end(begin_counting(store, "open"), Ending("paused"))
+    spent = store.spent("run-1")
+    file, columns = store._file, store._columns
+    done = False
+    breaks = 0
+    while not done:
+        try:
+            prune(Breaking(file, 2), wish, columns, dry_run=False)
+            done = True
+        except Interrupted:
+            breaks += 1
+        assert all(found.kind == "warning" for found in store.verify())
+        if "run-1" in [header.run_id for header in store.runs()]:
+            found = store.load("run-1")
+            assert [step.digest for step in found.steps] == [
+                step.digest for step in whole.steps[found.steps[0].step :]
+            ]
+            assert store.spent("run-1").tokens == spent.tokens
+    assert breaks > 5
+    assert list(store.verify()) == []
+    assert store.load("open").header.status == "paused"
+    if wish.keep == 0:
+        assert count("SELECT run_id FROM runs") == [("open",)]
+        assert {count(f"SELECT count(*) FROM {table}")[0] for table in ("calls", "items")} == {(0,)}
+    else:
+        assert count("SELECT min(step) FROM steps WHERE run = 1") == [(17,)]
+
+
+def test_a_run_that_was_resumed_meanwhile_stays(store):
+    """What is decided is looked at again when it is done: a failed run that goes on is not lost."""
+    lease = begin_counting(store, "failed")
+    store.end(lease, Ending("failed", "task"))
+
+    class Resuming(Breaking):
+        def write(self, work):
+            store.take("failed", this_process())
+            self.write = self.file.write
+            return self.file.write(work)
+
+    wish = Wish(keep=0, failed=True)
+    found = prune(Resuming(store._file, 1), wish, store._columns, dry_run=False)
+    assert found.runs == ()
+    assert store.load("failed").header.status == "running"
+
+
+def test_a_run_that_was_forked_meanwhile_stays(store):
+    """A fork that came after the decision keeps its run, and the steps that it needs."""
+    count_on(store, begin_counting(store, "run-1"), 9, Ending("done"))
+
+    class Forking(Breaking):
+        def write(self, work):
+            self.write = self.file.write
+            fork_counting(store, f"fork-{self.left}", "run-1", self.left)
+            return self.file.write(work)
+
+    columns = store._columns
+    assert prune(Forking(store._file, 5), Wish(keep=0), columns, dry_run=False).runs == ()
+    assert prune(Forking(store._file, 4), Wish(steps=2), columns, dry_run=False).cut == {}
+    assert [step.step for step in store.load("fork-4").steps] == [0, 1, 2, 3, 4]
+    assert list(store.verify()) == []
+
+
+def test_a_snapshot_that_came_meanwhile_is_continued(store):
+    """When a run got a snapshot after the new ones were made, they are made again."""
+    lease = begin_counting(store, "run-1")
+    count_on(store, lease, 6, snapshot=3)
+    store.end(lease, Ending("paused"))
+
+    class Going(Breaking):
+        def write(self, work):
+            self.write = self.file.write
+            lease = store.take("run-1", this_process())
+            count_on(store, lease, 8, Ending("paused"), snapshot=7)
+            return self.file.write(work)
+
+    found = prune(Going(store._file, 1), Wish(steps=1), store._columns, dry_run=False)
+    assert found.cut == {"run-1": 5}
+    records = store.load("run-1")
+    assert [(s.step, s.since) for s in records.snapshots] == [(5, None), (7, None)]
+    assert list(store.verify()) == []
+
+
+# -- verify -----------------------------------------------------------------------------------
+
+DAMAGE = {
+    "task": ("UPDATE tasks SET update_json = '{}' WHERE run = 1 AND step = 9", 9),
+    "step": ("UPDATE steps SET ready_json = '[]' WHERE run = 1 AND step = 9", 9),
+    "lost step": ("DELETE FROM steps WHERE run = 1 AND step = 9", 9),
+    "decision": ("DELETE FROM decisions WHERE run = 1 AND step = 9", 9),
+    "call": ("UPDATE calls SET model = 'x' WHERE run = 1 AND step = 9", 9),
+    "lost call": ("DELETE FROM calls WHERE run = 1 AND step = 9", 9),
+    "memo": ("UPDATE memos SET value_json = '1' WHERE run = 1 AND step = 9", 9),
+    "question": ("UPDATE questions SET prompt = 'x' WHERE run = 1 AND step = 9", 9),
+    "item": ("UPDATE items SET result_json = '1' WHERE run = 1 AND step = 9", 9),
+    "attempt": ("UPDATE attempts SET error = 'x' WHERE run = 1 AND step = 9", 9),
+    "snapshot": ("UPDATE snapshots SET counters_json = '{}' WHERE run = 1 AND step = 7", 7),
+    "anchor": ("UPDATE anchors SET tokens = 0 WHERE run = 1", 4),
+    "lost anchor": ("DELETE FROM anchors WHERE run = 1", 0),
+    "status": ("UPDATE runs SET status = 'failed' WHERE id = 1", -1),
+    "input": ("UPDATE runs SET input_json = '{}' WHERE id = 1", -1),
+    "graph": ("UPDATE graphs SET spec_json = '{}'", -1),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_verify_names_the_damage(store, db, kind):
+    """Damage is named with its run and step; other runs are verified, and load."""
+    a_long_run(store)
+    count_on(store, begin_counting(store, "other"), 9, Ending("done"))
+    store.prune(Wish(steps=16))
+    store.close()
+    sql, step = DAMAGE[kind]
+    change(db, sql)
+    store = SqliteCheckpointer(db)
+    found = list(store.verify())
+    assert ("run-1", step) in {(one.run_id, one.step) for one in found}
+    assert all(one.kind == "problem" for one in found)
+    if kind != "graph":
+        assert not any(one.run_id == "other" for one in found)
+        assert store.load("other").header.step == 9
+        assert list(store.verify("other")) == []
+    with pytest.raises(CheckpointCorruptError):
+        store.load("run-1")
+    store.close()
+
+
+def test_verify_names_every_damage(store, db):
+    """Several damages of one run, and of others, are all named; the verifier goes on after each."""
+    for name in ("run-1", "run-2"):
+        count_on(store, begin_counting(store, name), 600, Ending("done"))
+    store.close()
+    places = [("run-1", 3), ("run-1", 255), ("run-1", 256), ("run-1", 600), ("run-2", 1)]
+    for name, step in places:
+        of_run = "(SELECT id FROM runs WHERE run_id = ?)"
+        sql = f"UPDATE tasks SET node = 'x' WHERE step = ? AND run = {of_run}"
+        change(db, sql, step, name)
+    store = SqliteCheckpointer(db)
+    assert [(found.run_id, found.step) for found in store.verify()] == places
+    assert {found.run_id for found in store.verify("run-2")} == {"run-2"}
+    with pytest.raises(RunNotFoundError):
+        store.verify("nothing")
+    store.close()
+
+
+def test_verify_finds_rows_of_nobody(store, db):
+    """Rows of runs or steps that are not there are found."""
+    a_long_run(store)
+    store.close()
+    change(db, "UPDATE attempts SET run = 999 WHERE step = 3 AND run = 1")
+    change(db, "UPDATE memos SET step = 99 WHERE step = 4 AND run = 1")
+    store = SqliteCheckpointer(db)
+    words = " ".join(found.words for found in store.verify())
+    assert "1 rows of attempts refer to rows of runs that are not there" in words
+    assert "1 rows of memos belong to steps that it does not have" in words
+    store.close()
+
+
+def test_a_damaged_page_is_found(store, db):
+    """What SQLite itself finds damaged is a finding too."""
+    a_long_run(store, steps=60)
+    store.close()
+    data = bytearray(db.read_bytes())
+    last = len(data) - 2048
+    data[last : last + 64] = os.urandom(64)
+    db.write_bytes(data)
+    store = SqliteCheckpointer(db)
+    assert any(found.kind == "problem" for found in store.verify())
+    store.close()
+
+
+# -- backup -----------------------------------------------------------------------------------
+
+
+def test_a_copy_is_whole_while_somebody_writes(store, db, tmp_path, python):
+    """A copy is of one moment, sound, and private, though another process commits all the time."""
+    a_long_run(store, steps=60)
+    process = python(WRITER, db)
+    assert process.stdout.readline() == "begun\n"
+    before = store.load("writer").header.step
+    copies = [tmp_path / f"copy-{n}.db" for n in range(3)]
+    for path in copies:
+        store.backup(path)
+    assert process.stdout.readline() == "fifty\n"
+    assert process.poll() is None
+    lasts = []
+    for path in copies:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        copy = SqliteCheckpointer(path, create=False)
+        assert list(copy.verify()) == []
+        lasts.append(copy.load("writer").header.step)
+        assert copy.load("run-1").header.step == 60
+        copy.close()
+    assert before <= lasts[0] <= lasts[1] <= lasts[2]
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_copy_overwrites_nothing(store, tmp_path):
+    """Where something is, no copy is written, and it stays as it was."""
+    begin_counting(store, "run-1")
+    there = tmp_path / "there"
+    there.write_text("mine")
+    with pytest.raises(DatabaseUnavailableError, match="there already"):
+        store.backup(there)
+    assert there.read_text() == "mine"
+    store.backup(tmp_path / "new.db")
+    with pytest.raises(DatabaseUnavailableError, match="there already"):
+        store.backup(tmp_path / "new.db")
+    with pytest.raises(DatabaseUnavailableError, match="cannot be made"):
+        store.backup(tmp_path / "nowhere" / "new.db")
+
+
+def test_what_is_damaged_is_not_copied(store, db, tmp_path):
+    """A copy of damage would be no backup: the error names the run and step, and nothing stays."""
+    a_long_run(store)
+    store.close()
+    change(db, "UPDATE tasks SET node = 'x' WHERE step = 3 AND run = 1")
+    store = SqliteCheckpointer(db)
+    with pytest.raises(CheckpointCorruptError, match="was not copied") as caught:
+        store.backup(tmp_path / "copy.db")
+    assert (caught.value.run_id, caught.value.step) == ("run-1", 3)
+    assert not list(tmp_path.glob("copy.db*"))
+    store.close()
+
+
+# -- vacuum -----------------------------------------------------------------------------------
+
+
+def test_vacuum_gives_the_space_back(store, db):
+    """After a prune the file is as long as before; a vacuum makes it short, and nothing is lost."""
+    a_long_run(store, steps=100)
+    count_on(store, begin_counting(store, "other"), 3, Ending("paused"))
+    store.vacuum()
+    before = db.stat().st_size
+    store.prune(Wish(keep=0))
+    found = store.vacuum()
+    assert found.before >= before > found.after == db.stat().st_size
+    assert not found.is_read
+    assert list(store.verify()) == []
+    count_on(store, store.take("other", this_process()), 4)
+    assert store.load("other").header.step == 4
+
+
+def test_vacuum_beside_others(store, db):
+    """A reader keeps what it saw, and the file long until it is done; writers go on after it."""
+    a_long_run(store, steps=50)
+    lease = begin_counting(store, "other")
+    reader = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM runs").fetchone()[0] > 1
+    store.prune(Wish(keep=0))
+    assert store.vacuum().is_read
+    assert reader.execute("SELECT count(*) FROM runs").fetchone()[0] > 1
+    reader.close()
+    count_on(store, lease, 2)
+    assert not store.vacuum().is_read
+    assert list(store.verify()) == []
+
+
+def test_vacuum_waits_for_a_writer(store, db, monkeypatch):
+    """While another process holds the writers' lock, a vacuum waits, then says who may have it."""
+    begin_counting(store, "run-1")
+    monkeypatch.setattr("graphflow.checkpoint.sqlite_backup._PATIENCE", 0.05)
+    import fcntl
+
+    with Path(f"{db}-lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DatabaseUnavailableError, match="locked by another process"):
+            store.vacuum()
+    store.vacuum()
+
+
+def test_threads_write_during_a_vacuum(store):
+    """Threads of the same process commit before or after a vacuum, and none fails."""
+    leases = [begin_counting(store, f"run-{n}") for n in range(3)]
+    errors = []
+
+    def work(lease):
+        try:
+            count_on(store, lease, 30)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(lease,)) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        store.vacuum()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert [store.load(f"run-{n}").header.step for n in range(3)] == [30, 30, 30]
+    assert list(store.verify()) == []
+
+
+def test_what_is_damaged_can_go(store, db):
+    """A damaged run is pruned and deleted like others, and its steps are left when it stays."""
+    for name in ("old", "new"):
+        a_long_run(store, name)
+    store.end(begin_counting(store, "open"), Ending("paused"))
+    count_on(store, store.take("open", this_process()), 9, Ending("paused"))
+    store.close()
+    change(db, "UPDATE runs SET input_json = 'x', created_at = '2026' WHERE run_id = 'old'")
+    change(db, "UPDATE tasks SET node = 'x' WHERE step = 3")
+    store = SqliteCheckpointer(db, durability="normal")
+    pruned = store.prune(Wish(keep=2, steps=2))
+    assert pruned.runs == ("old",)
+    assert {*pruned.damaged} == {"new", "open"}
+    store.delete("new")
+    assert {found.run_id for found in store.verify()} == {"open"}
+    store.close()
