@@ -15,6 +15,7 @@ from graphflow.render.labels import arrow_ids, node_ids
 from graphflow.render.nodes import Told, ran_node, static_node, terminal
 from graphflow.render.parts import Picture, PictureArrow, PictureNode, PictureStep
 from graphflow.render.path import path_of
+from graphflow.render.renamed import in_todays_names
 from graphflow.render.shape import Shape, shape_of
 from graphflow.render.stops import Stop, most_telling, status_within, stops_of
 from graphflow.render.summary import summary_of
@@ -45,6 +46,7 @@ def picture(spec: Spec, records: RunRecords | None = None) -> Picture:
     """
     if records is None:
         return _build(_Seen(spec, None))[0]
+    records = in_todays_names(records)
     status = records.header.status
     drawn, _ = _build(_Seen(spec, ((records, status),)))
     path = tuple(path_of(records, spec, status))
