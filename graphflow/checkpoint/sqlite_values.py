@@ -58,20 +58,19 @@ def used_by(cursor: "Cursor", run: int, rows: Iterable[Sequence[object]]) -> dic
     # Most runs have none, and their rows need not be searched
     if not cursor.execute("SELECT 1 FROM value_uses WHERE run = ? LIMIT 1", (run,)).fetchone():
         return {}
-    return fetched(cursor, (text for row in rows for text in row))
+    return fetched(cursor, [text for row in rows for text in row])
 
 
 def fetched(cursor: "Cursor", texts: Iterable[object]) -> dict[str, str]:
     """Read the long values that texts refer to; what is missing is left out."""
     found: dict[str, str] = {}
-    for text in texts:
-        if isinstance(text, str) and ("$shared" in text or "&" in text):
-            for digest in set(_ANYWHERE.findall(text)) - found.keys():
-                row = cursor.execute(
-                    "SELECT value_json FROM shared_values WHERE digest = ?", (digest,)
-                ).fetchone()
-                if row:
-                    found[digest] = row[0]
+    for text in [t for t in texts if type(t) is str and ("$shared" in t or "&" in t)]:
+        for digest in set(_ANYWHERE.findall(text)) - found.keys():
+            row = cursor.execute(
+                "SELECT value_json FROM shared_values WHERE digest = ?", (digest,)
+            ).fetchone()
+            if row:
+                found[digest] = row[0]
     return found
 
 
