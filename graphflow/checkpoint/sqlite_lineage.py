@@ -35,7 +35,8 @@ def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
         if row:
             return str(row[0])
         origin = older(cursor, _ORIGIN, run)
-        if origin is None:
+        # From its first step on a fork has steps of its own, also when they were pruned
+        if origin is None or step > origin[1]:
             return None
         run = origin[0]
 

@@ -271,6 +271,20 @@ class UpkeepContract:
         assert [step.step for step in store.load("fork").steps] == [7]
         assert facts(store.load("fork").steps) == before[7:]
 
+    def test_a_fork_that_lost_its_first_step_goes_on(self, store: Checkpointer) -> None:
+        """A fork continues from its own steps, though the run that it forks has these steps too."""
+        count_on(store, begin_counting(store, "run-1"), 6)
+        fork = fork_counting(store, "fork", "run-1", 2)
+        count_on(store, fork, 5)
+        store.end(fork, Ending("paused", "interrupted"))
+        before = facts(store.load("fork").steps)
+        assert isinstance(before, list)
+        store.prune(Wish(steps=1))
+        for tail in (True, False):
+            assert facts(store.load("fork", tail=tail).steps) == before[4:]
+        count_on(store, store.take("fork", this_process()), 6, Ending("done"))
+        assert [step.step for step in store.load("fork").steps] == [4, 5, 6]
+
     def test_what_was_pruned_is_not_forked(self, store: Checkpointer) -> None:
         """A fork needs the state before its first step: without that it is refused."""
         count_on(store, begin_counting(store, "run-1"), 5, Ending("done"))
