@@ -240,7 +240,7 @@ class MemoryRun:
         ]
         found = RunRecords(header, graphs[-1].spec, kept=_sorted(self.kept))
         found.graphs = graphs if len(graphs) > 1 else []
-        found.before = parts[0][0].before
+        found.before = parts[0][0].before if _gives(*parts[0]) else None
         for run, below in parts:
             # A fork shares the results of its first step too, and what led to them
             end, shared = (_NEVER, _NEVER) if below is None else (below, below + 1)

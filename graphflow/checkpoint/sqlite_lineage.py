@@ -53,6 +53,8 @@ def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[
     while True:
         origin = older(cursor, _ORIGIN, number)
         anchor = cursor.execute(ANCHOR, (number,)).fetchone()
+        if anchor is not None and below is not None and anchor[0] >= below:
+            return found[::-1]  # it has none left of those before: a fork of step 0 needs none
         found.append((number, below, anchor))
         is_cut = anchor is not None and (below is None or anchor[0] < below)
         if is_cut or origin is None:

@@ -285,6 +285,17 @@ class UpkeepContract:
         count_on(store, store.take("fork", this_process()), 6, Ending("done"))
         assert [step.step for step in store.load("fork").steps] == [4, 5, 6]
 
+    def test_a_fork_of_the_first_step_shares_nothing(self, store: Checkpointer) -> None:
+        """A fork of step 0 is read as before, however much the run that it forks has lost."""
+        count_on(store, begin_counting(store, "run-1"), 6, Ending("done"))
+        fork = fork_counting(store, "fork", "run-1", 0)
+        count_on(store, fork, 2)
+        fork_counting(store, "other", "fork", 1)
+        before = [facts(store.load(name).steps) for name in ("fork", "other")]
+        assert store.prune(Wish(steps=3)).cut == {"run-1": 3}
+        assert [facts(store.load(name).steps) for name in ("fork", "other")] == before
+        assert store.load("fork").before is None
+
     def test_what_was_pruned_is_not_forked(self, store: Checkpointer) -> None:
         """A fork needs the state before its first step: without that it is refused."""
         count_on(store, begin_counting(store, "run-1"), 5, Ending("done"))
