@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,9 @@ from graphflow.errors import (
     MigrationError,
     StateError,
 )
+from graphflow.run import Run
+from tests.checkpoint import golden
+from tests.checkpoint.test_golden import V4
 
 BROKEN: set[str] = set()
 """The nodes that fail."""
@@ -689,3 +693,44 @@ def test_saved_runs_keep_their_graphs(store: Any, tmp_path: Path) -> None:
         assert [use.first for use in read.graphs] == [use.first for use in run.graphs]
         assert copy.resume(run.run_id).state.extra == 3
         copy.close()
+
+
+# ---------------------------------------------------------------------------------------- drawing
+
+
+def test_a_run_of_several_graphs_is_drawn_whole(store: Any) -> None:
+    """Every arrow that ran is drawn, through nodes that are gone too; the change has its line."""
+    paused(line("a", "b", "c", "d"), store, steps=2)
+    graph = line("a", "b2", "x", "d")
+    graph.renamed("b", "b2")
+    graph.renamed("c", "x")
+    done = graph.compile(store).resume("r")
+    pairs = [("a", "b"), ("b", "c"), ("x", "d"), (START, "a"), ("d", END)]
+    assert all(done.took(*pair) for pair in pairs)
+    dot = done.draw().dot
+    for source, target in (("a", "b"), ("b", "c"), ("x", "d")):
+        assert f"{source} -> {target}" in dot
+    assert "gone from the graph since" in dot
+    assert "graph changed after step 2: b is b2, c is x" in str(done)
+    assert "graph changed after step 2" in done.draw().picture.summary
+    without_code: Run[Any] = Run(store, "r")
+    assert str(without_code) == str(done)
+
+
+def test_a_golden_run_has_not_changed_its_graph(db_of_before: Any) -> None:
+    """That a newer graphflow writes down more of a graph is no change of it."""
+    flow = db_of_before
+    done = flow.answer("asks", "yes")
+    assert len(done.graphs) == 2
+    assert "graph changed" not in str(done)
+    assert flow.verdict("child_asks").kind == "compatible"
+    assert flow.verdict("child_asks").findings == ()
+
+
+@pytest.fixture
+def db_of_before(tmp_path: Path) -> Any:
+    """Compile the golden graph on a copy of its database."""
+    shutil.copy(V4, tmp_path / "golden.db")
+    flow = golden.order_graph().compile(tmp_path / "golden.db")
+    yield flow
+    flow.close()

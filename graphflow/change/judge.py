@@ -116,7 +116,7 @@ def state_of(plan: Plan, run_id: str, use: GraphUse, values: Mapping[str, Any]) 
     """
     try:
         if use.digest != plan.digest:
-            change = StateChange(plan.definition, plan.schema, use.spec, use.version)
+            change = StateChange(plan.definition, plan.schema, plan.spec, use.spec, use.version)
             values = change.carry(values)
         return plan.schema.read_values(values)
     except Unfit as unfit:
@@ -160,7 +160,9 @@ def _node_names(plan: Plan, use: GraphUse) -> Names:
 def _judge_state(plan: Plan, records: RunRecords, last: int) -> Judged:
     """Judge a run whose graph is the same: a validator of the state class may be another."""
     run_id, name = records.header.run_id, plan.name
-    change = StateChange(plan.definition, plan.schema, plan.spec, plan.definition.version)
+    change = StateChange(
+        plan.definition, plan.schema, plan.spec, plan.spec, plan.definition.version
+    )
     try:
         change.carry(States(records).handed_on(last))
     except Unfit as unfit:
@@ -227,7 +229,7 @@ class _Judging:
 
     def _change(self) -> StateChange:
         plan, use = self._plan, self._use
-        return StateChange(plan.definition, plan.schema, use.spec, use.version)
+        return StateChange(plan.definition, plan.schema, plan.spec, use.spec, use.version)
 
     def _stored(self) -> Values:
         return States(self._records).handed_on(self._last)

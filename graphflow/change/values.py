@@ -40,6 +40,7 @@ class StateChange:
     Args:
         definition: Today's graph.
         schema: Its state.
+        today: Its spec.
         spec: The graph that wrote them.
         version: Its version.
 
@@ -56,11 +57,13 @@ class StateChange:
         self,
         definition: Definition,
         schema: StateSchema[Any],
+        today: Mapping[str, Any],
         spec: Mapping[str, Any],
         version: int,
     ) -> None:
         self._definition, self.schema = definition, schema
         self.stored: Mapping[str, Any] = spec.get("state", {}).get("fields", {})
+        self._alike = _alike(self.stored, today["state"]["fields"])
         self.names = Names(self.stored, schema.names, definition.changes.fields)
         way = definition.changes.way(version, definition.version)
         if isinstance(way, int) or version > definition.version:
@@ -142,7 +145,8 @@ class StateChange:
         except StateError as error:
             raise Unfit(self._unfit(found, error), error) from error
         plain: Values = json.loads(self.schema.codec.text(values))
-        return plain
+        # A set, for one, is written in another order each time
+        return plain | {name: value for name, value in found.items() if name in self._alike}
 
     def _required(self, name: str) -> Finding:
         words = "the run has no value for it, and it has no default"
@@ -170,6 +174,17 @@ class StateChange:
         if self.way:
             return f"Mend {self.way[-1].name}"
         return f"Keep the type, or {_to_migrate(self._definition.version)}"
+
+
+def _alike(stored: Mapping[str, Any], today: Mapping[str, Any]) -> set[str]:
+    """Find the fields of which the same is said: their values are written as they were."""
+    parts = ("type", "reducer", "shape")
+    return {
+        name
+        for name, field in today.items()
+        if name in stored
+        and all(stored[name].get(part, field[part]) == field[part] for part in parts)
+    }
 
 
 def _no_way(definition: Definition, stored: int, last: object) -> Finding:

@@ -8,6 +8,7 @@ from typing import Any
 from graphflow.cli.asked import Asked, all_asked
 from graphflow.records import (
     DecisionRecord,
+    GraphUse,
     ItemRecord,
     MemoRecord,
     RunHeader,
@@ -74,6 +75,7 @@ def whole_document(run: Run[Any]) -> dict[str, Any]:
         "limits": _loaded(header.limits_json),
         "budget": _loaded(header.budget_json),
         "fork": _loaded(header.fork_json),
+        "graphs": [_graph(use) for use in run.graphs],
         "steps": [_step(step, run) for step in run.steps],
         "open_step": [task_document(task) for task in run.records.kept],
         "decisions": [
@@ -107,6 +109,18 @@ def question_document(asked: Asked) -> dict[str, Any]:
         "answer": _loaded(question.answer_json),
         "answered_at": question.answered_at,
         "answered_by": question.answered_by,
+    }
+
+
+def _graph(use: GraphUse) -> dict[str, Any]:
+    adoption = use.adoption
+    return {
+        "first_step": use.first,
+        "digest": use.digest,
+        "version": use.version,
+        "adopted_at": adoption and adoption.adopted_at,
+        "renamed": dict(adoption.nodes) if adoption else {},
+        "state_changed": adoption is not None and adoption.state_json is not None,
     }
 
 

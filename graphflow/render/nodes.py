@@ -9,6 +9,7 @@ from typing import Any
 from graphflow.names import END, START
 from graphflow.records import DecisionRecord
 from graphflow.render.declared import declared_tips, declared_words, kind_of
+from graphflow.render.graphs import GONE
 from graphflow.render.history import Facts, tally
 from graphflow.render.parts import NodeKind, NodeState, Picture, PictureNode
 from graphflow.render.questions import answer_words, asked_tips
@@ -92,6 +93,8 @@ def ran_node(told: Told) -> PictureNode:
         over = _is_over(told, fact)
         state, mark = ("over_budget", OVER_BUDGET) if over else ("fell_back", "failed")
         words = [_fallen_words(told, fact)]
+    if told.spec and told.spec.get(GONE):
+        words.append("gone from the graph since")
     if fact.rounds and not stop:
         words.append("waited for " + _sources(fact.rounds[-1][1], told.sources or ()))
     return PictureNode(

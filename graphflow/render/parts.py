@@ -127,6 +127,8 @@ class Picture:
     """The run in one line; empty for a graph, and in a subgraph."""
     path: tuple[PictureStep, ...] = ()
     """What ran, in order; what is open comes last. Empty in a subgraph: the whole path tells it."""
+    changes: tuple[str, ...] = ()
+    """How the run came to other graphs, a line each."""
 
 
 def walk(picture: Picture) -> Iterator[Picture]:

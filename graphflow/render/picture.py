@@ -10,6 +10,7 @@ from graphflow.names import END, START
 from graphflow.records import RunRecords, RunStatus
 from graphflow.render import ranks
 from graphflow.render.arrows import arrows_of
+from graphflow.render.graphs import changes_of, with_gone
 from graphflow.render.history import facts_of
 from graphflow.render.labels import arrow_ids, node_ids
 from graphflow.render.nodes import Told, ran_node, static_node, terminal
@@ -47,10 +48,11 @@ def picture(spec: Spec, records: RunRecords | None = None) -> Picture:
     if records is None:
         return _build(_Seen(spec, None))[0]
     records = in_todays_names(records)
-    status = records.header.status
+    status, spec = records.header.status, with_gone(spec, records)
     drawn, _ = _build(_Seen(spec, ((records, status),)))
     path = tuple(path_of(records, spec, status))
-    return replace(drawn, status=status, summary=summary_of(records, drawn.nodes), path=path)
+    summary, changes = summary_of(records, drawn.nodes), changes_of(records)
+    return replace(drawn, status=status, summary=summary, path=path, changes=changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from json import loads
 from typing import Any
 
 from graphflow.records import RunHeader, RunRecords
+from graphflow.render.graphs import changes_told
 from graphflow.render.history import tally, took
 from graphflow.render.parts import NodeState, PictureNode
 from graphflow.render.wording import counted, cut, number, one_line
@@ -28,6 +29,8 @@ def summary_of(records: RunRecords, nodes: Sequence[PictureNode]) -> str:
     parts = [header.status + (" (recovered)" if records.recovered else _where(header, nodes))]
     if header.fork_of:
         parts.append(_fork(header))
+    if changed := changes_told(records):
+        parts.append(changed)
     parts.append(_steps(records))
     ms, tokens = sum(took(records, lambda step, _: step).values()), sum(n.tokens for n in nodes)
     parts.append(tally(ms, tokens))

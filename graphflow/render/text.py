@@ -51,6 +51,7 @@ def _run(picture: Picture) -> Iterator[str]:
         rows += _entry(entry, again=again)
         before = {depth: step for depth, step in before.items() if depth < entry.depth}
         before[entry.depth] = entry.step
+    yield from (f"graph changed {change}" for change in picture.changes)
     lines = _table(rows)
     if len(lines) > _HEAD + _TAIL:
         left_out = f"  ... {len(lines) - _HEAD - _TAIL} lines"
