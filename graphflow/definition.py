@@ -228,7 +228,7 @@ class Definition:
             such a thing.
         """
         return {
-            "format": 2,
+            "format": 1,
             "name": self.name,
             "version": self.version,
             "state": state_spec or {"class": self.state.__qualname__, "fields": {}},
