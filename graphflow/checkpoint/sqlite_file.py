@@ -318,6 +318,11 @@ class SqliteFile:
             writers.renew()
             if self._wal.stat().st_size >= _LONG_LOG:
                 cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except FileNotFoundError:
+            # Somebody has removed the log: closing copies what is in it, and the next verb opens
+            # the file with another one. Only a kill before this would have lost it.
+            self._cursor = None
+            cursor.connection.close()
         except (OSError, sqlite3.Error, DatabaseUnavailableError):
             # The step is committed, and must not seem to have failed: the log only stays long,
             # and a disk that is full or broken will say so at the next commit.
@@ -327,6 +332,8 @@ class SqliteFile:
         try:
             if self._read_only:
                 return self._connect_to_read().cursor()
+            if self._writers is not None:
+                self._writers.close()
             writers = WritersLock(self.path, _PATIENCE)
             try:
                 with writers.opening():
