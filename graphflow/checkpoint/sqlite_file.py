@@ -17,14 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 from graphflow import failpoints
 from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.sqlite_errors import locked, translated
-from graphflow.checkpoint.sqlite_group import (
-    Place,
-    Teller,
-    Verbs,
-    do_all,
-    settle_all,
-    take_group,
-)
+from graphflow.checkpoint.sqlite_group import Place, Teller, Verbs, do_all, settle_all, take_group
 from graphflow.checkpoint.sqlite_points import connection_kind, telling
 from graphflow.checkpoint.sqlite_schema import prepare
 from graphflow.checkpoint.writers_lock import WritersLock, lock_of
@@ -334,6 +327,7 @@ class SqliteFile:
                 return self._connect_to_read().cursor()
             if self._writers is not None:
                 self._writers.close()
+                self._writers = None
             writers = WritersLock(self.path, _PATIENCE)
             try:
                 with writers.opening():
