@@ -116,6 +116,9 @@ _HEAR: Final = (
     "UPDATE runs SET heard = (SELECT max(step) + 1 FROM steps WHERE run = runs.id) WHERE id = ?"
 )
 
+_Rows = tuple[str, Row, tuple[Row, ...], tuple[Row, ...]]
+"""The digest before a step, the step, its tasks and its decisions."""
+
 
 class StepWrite:
     """A step in columns, ready to be written: called in a transaction."""
@@ -133,24 +136,33 @@ class StepWrite:
         if step.step != lease.step + 1:
             raise out_of_order(lease.run_id, step.step, lease.step)
         self._lease, self._ending = lease, ending
-        columns, at = lease.columns, (lease.run_id, step.step)
-        found: dict[str, str] = {}
-        row = columns.stored("steps", *at, step_row(step), found)
+        row = step_row(step)
         if not step.committed_at:
             row = (row[0], now(), *row[2:])
         if snapshot is not None:
             row = counted_step(row, _SNAPSHOT)
-        tasks = [columns.task(*at, task_row(task), lease.kept, found) for task in step.tasks]
+        tasks = [task_row(task) for task in step.tasks]
         tasks.sort()
-        decisions = [
-            columns.stored("decisions", *at, decision_row(ix, decision), found)
-            for ix, decision in enumerate(step.decisions)
-        ]
-        self._snapshot = snapshot and columns.snapshot(lease.run_id, snapshot, found)
-        self._values = found and columns.stored_values(found)
-        rows = (lease.digest, row, tuple(tasks), tuple(decisions))
-        (_, self._row, self._tasks, self._decisions), self._digest = sealed(
-            "step", rows, columns.digest_of
+        decisions = [decision_row(ix, decision) for ix, decision in enumerate(step.decisions)]
+        found: dict[str, str] = {}
+        rows: _Rows = (lease.digest, row, tuple(tasks), tuple(decisions))
+        done = lease.columns.sealed("step", rows)
+        if done is None:
+            rows = self._in_columns(rows, found)
+            done = sealed("step", rows, lease.columns.digest_of)
+        (_, self._row, self._tasks, self._decisions), self._digest = done
+        self._snapshot = snapshot and lease.columns.snapshot(lease.run_id, snapshot, found)
+        self._values = found and lease.columns.stored_values(found)
+
+    def _in_columns(self, rows: _Rows, found: dict[str, str]) -> _Rows:
+        """Give the rows as they are to be stored; `found` gets the long values."""
+        before, row, tasks, decisions = rows
+        columns, at = self._lease.columns, (self._lease.run_id, row[0])
+        return (
+            before,
+            columns.stored("steps", *at, row, found),
+            tuple(columns.task(*at, task, self._lease.kept, found) for task in tasks),
+            tuple(columns.stored("decisions", *at, one, found) for one in decisions),
         )
 
     def __call__(self, cursor: "Cursor") -> None:

@@ -463,3 +463,21 @@ def test_a_fork_of_a_deleted_use_goes_on(store, db):
     store.begin(fork, SPEC_JSON, a_step(1), Snapshot(1, LONG_TEXT, "{}"), None)
     assert rows(db, "SELECT run, value FROM value_uses") == [(1, 1), (2, 1)]
     assert store.load("fork").snapshots[-1].state_json == LONG_TEXT
+
+
+@pytest.mark.parametrize("blanks", ["", " ", "  ", "\n ", "\t"])
+def test_a_short_text_that_looks_cut_comes_back(store, blanks):
+    """A short text with a blank before it and a reference in it is a user's like any other."""
+    filled(store, "other")  # so that there is such a value
+    text = blanks + written({"a": REFERENCE})
+    header = a_header(input_json=text, tags_json=blanks + "{}")
+    lease = store.begin(header, SPEC_JSON, a_step(0), Snapshot(0, text, "{}"), None)
+    store.memo(lease, a_memo(1, value_json=text))
+    step = a_step(1)
+    step.tasks, step.derived_json = (a_task(0, update_json=text),), text
+    step.decisions = (a_decision(details_json=text),)
+    store.commit(lease, step, None, None)
+    records = store.load("run-1")
+    assert facts(records.steps[1]) == facts(step)
+    assert records.memos[0].value_json == records.header.input_json == text
+    assert records.snapshots[0].state_json == text
