@@ -1,5 +1,6 @@
 """What every store refuses, in the same words."""
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from graphflow.checkpoint.owner import describe, is_alive
@@ -306,9 +307,10 @@ def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:
         what: What is the matter.
     """
     where = f"step {step} of run {run_id!r}" if step >= 0 else f"run {run_id!r}"
+    before = f"`graphflow show {shlex.quote(run_id)} --until {step - 1}` tells what was before; "
     return CheckpointCorruptError(
         f"{where} is damaged: {what} since it was written. Other runs can still be read; "
-        "restore this one from a backup.",
+        f"{before if step > 0 else ''}restore this one from a backup.",
         run_id=run_id,
         step=step,
     )

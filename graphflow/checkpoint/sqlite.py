@@ -13,7 +13,13 @@ from graphflow.checkpoint.columns import PLAIN
 from graphflow.checkpoint.digest import sealed
 from graphflow.checkpoint.keys import Key, key_of
 from graphflow.checkpoint.protocol import Ending, Lease
-from graphflow.checkpoint.refusals import check_answer, check_open, not_found, the_one
+from graphflow.checkpoint.refusals import (
+    check_answer,
+    check_open,
+    not_committed,
+    not_found,
+    the_one,
+)
 from graphflow.checkpoint.rows import Row, attempt_row, call_row, item_row, memo_row
 from graphflow.checkpoint.sqlite_adopt import AdoptWrite
 from graphflow.checkpoint.sqlite_check import checked
@@ -230,11 +236,31 @@ class SqliteCheckpointer(SqliteUpkeep):
 
     def load(self, run_id: str, *, tail: bool = False) -> RunRecords:
         """Read a run; see `Checkpointer.load`."""
+        return self._load(run_id, tail=tail)
+
+    def load_until(self, run_id: str, step: int) -> RunRecords:
+        """Read a run up to a step, when what comes after it is damaged.
+
+        Args:
+            run_id: The whole id.
+            step: The last step to read; the error that named the damage says in which one it is.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            CheckpointCorruptError: One of these steps is damaged too.
+        """
+        if step < 0:
+            raise not_committed(run_id, step, step)
+        return self._load(run_id, upto=step)
+
+    def _load(self, run_id: str, *, tail: bool = False, upto: int | None = None) -> RunRecords:
         file = self._file or self._open()
         by = self._columns.digest_of
         try:
             stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail, by=by))
             if stored is not None:
+                if upto is not None:
+                    stored.cut_off(upto)
                 return checked(stored, self._columns, file.lives)
         except GraphflowError:
             raise

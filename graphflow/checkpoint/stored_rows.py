@@ -1,8 +1,8 @@
 """The rows of a run as they were read, before they are checked."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from graphflow.records import RunHeader
 
@@ -56,6 +56,23 @@ class Part:
         for rows in self.loose.values():
             yield from rows
 
+    def cut_off(self, upto: int) -> None:
+        """Leave out what came after a step, and what the step after it kept while it was open."""
+        for name, at in _STEP_AT.items():
+            rows = getattr(self, name)
+            setattr(self, name, [row for row in rows if row[at] <= upto])
+        self.loose = {
+            kind: [row for row in rows if row[0] <= upto] for kind, rows in self.loose.items()
+        }
+        self.adopted = self.adoptions[-1][-1] if self.adoptions else None
+
+
+_STEP_AT: Final = {
+    **dict.fromkeys(("steps", "tasks", "decisions", "heads"), 0),
+    **dict.fromkeys(("snapshots", "adoptions"), 1),
+}
+"""Where in rows their step stands."""
+
 
 @dataclass(slots=True)
 class Stored:
@@ -73,3 +90,11 @@ class Stored:
     """It stands as it was written."""
     values: dict[str, str] = field(default_factory=dict)
     """The long values that the header refers to."""
+
+    def cut_off(self, upto: int) -> None:
+        """Leave out what came after a step: what has changed there does not count any more."""
+        self.header = replace(self.header, step=min(self.header.step, upto))
+        self.is_sealed = True
+        for part in self.parts:
+            part.cut_off(upto)
+        self.children = [c for c in self.children if (c.header.parent_step or 0) <= upto]

@@ -57,9 +57,15 @@ def runs(
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--steps", is_flag=True, help="Tell each step: what ran, changed and was decided.")
+@click.option(
+    "--until",
+    metavar="STEP",
+    type=click.IntRange(min=0),
+    help="Only up to this step: so a run can be read whose later steps are damaged.",
+)
 @database_option
 @json_option
-def show(run: str, steps: bool, database: str, as_json: bool) -> None:
+def show(run: str, steps: bool, until: int | None, database: str, as_json: bool) -> None:
     """Show a run: its path, decisions and reasons, questions, failed attempts, calls and state.
 
     RUN is its id, or a beginning that only its id has; that of a subgraph's run is the id of the
@@ -67,6 +73,8 @@ def show(run: str, steps: bool, database: str, as_json: bool) -> None:
     """
     with Output(as_json=as_json) as out, opened(database) as store:
         found: Run[Any] = Run(store, store.find(run))
+        if until is not None:
+            found = Run.of(store, store.load_until(found.run_id, until))
         if as_json:
             out.json(whole_document(found))
             return
