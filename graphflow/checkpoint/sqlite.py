@@ -5,13 +5,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphflow.checkpoint.columns import PLAIN
 from graphflow.checkpoint.digest import sealed
 from graphflow.checkpoint.keys import Key, key_of
+from graphflow.checkpoint.place import checked_path
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import (
     check_answer,
@@ -105,7 +105,7 @@ class SqliteCheckpointer(SqliteUpkeep):
     ) -> None:
         if durability not in ("full", "normal"):
             raise ValueError(f"durability={durability!r}: must be 'full' or 'normal'")
-        self.path = _checked_path(path, create)
+        self.path = checked_path(path, create=create)
         self._durability = durability
         self._key, self._columns = key, PLAIN
         self._file: SqliteFile | None = None
@@ -346,24 +346,3 @@ class SqliteCheckpointer(SqliteUpkeep):
             store_values(cursor, lease.run, values)
 
         (self._file or self._open()).write(work)
-
-
-def _checked_path(path: str | os.PathLike[str], create: bool) -> Path:
-    if os.fspath(path) == ":memory:":
-        raise DatabaseUnavailableError(
-            "':memory:' is no file: leave the path out for records in memory"
-        )
-    full = Path(path).expanduser().absolute()
-    if full.is_dir():
-        raise DatabaseUnavailableError(
-            f"{path} is a folder: name a file in it, as {full / 'runs.db'}"
-        )
-    if not full.parent.is_dir():
-        raise DatabaseUnavailableError(
-            f"{path} cannot be made: there is no folder {full.parent}; `mkdir -p {full.parent}`"
-        )
-    if not create and not full.exists():
-        raise DatabaseUnavailableError(
-            f"there is no file {path}; a run that is begun with it makes it"
-        )
-    return full

@@ -38,13 +38,13 @@ class Resealer:
         for row in cursor.execute("SELECT * FROM graphs").fetchall():
             cursor.execute(
                 "UPDATE graphs SET row_digest = ? WHERE digest IS ?",
-                (digest("graph", row[:-1]), row[0]),
+                (digest("graph", row[:-1], digest_of), row[0]),
             )
         numbers = [n for (n,) in cursor.execute("SELECT id FROM runs ORDER BY id").fetchall()]
         for number in numbers:
             self.chain(number)
         for number in numbers:
-            seal_run(cursor, number)
+            seal_run(cursor, number, digest_of)
 
     def chain(self, number: int) -> list[tuple[int, str]]:
         """Digest a run and all that it needs; give the numbers and digests of its steps."""
@@ -52,7 +52,7 @@ class Resealer:
             return self.chains[number]
         self.chains[number] = []
         part = _whole(self.cursor, number, None, None)
-        own = digest("run", part.fixed)
+        own = digest("run", part.fixed, digest_of)
         self.cursor.execute("UPDATE runs SET digest = ? WHERE id = ?", (own, number))
         origin, at = part.fixed[11], part.fixed[12]
         previous = own
@@ -88,7 +88,7 @@ class Resealer:
         last = None
         for _, *row in part.adoptions:
             if row[0] == step:
-                last = digest("adoption", (part.run_id, of_step, *row[:-1]))
+                last = digest("adoption", (part.run_id, of_step, *row[:-1]), digest_of)
                 self.cursor.execute(
                     "UPDATE adoptions SET digest = ? WHERE run = ? AND step IS ? AND place IS ?",
                     (last, number, *row[:2]),
@@ -135,7 +135,7 @@ class Resealer:
             for place, row in enumerate(
                 self.cursor.execute(sql, (number, -(2**62), 2**62)).fetchall()
             ):
-                own = digest(kind, (part.run_id, *row[:-1]))
+                own = digest(kind, (part.run_id, *row[:-1]), digest_of)
                 if table == "calls":
                     self.cursor.execute(
                         "UPDATE calls SET digest = ? WHERE id = ?", (own, *ids[place])
@@ -158,7 +158,7 @@ class Resealer:
         ).fetchall():
             snapshot = Snapshot(*row)
             try:
-                own = snapshot_digest(str(digests.get(row[0])), snapshot)
+                own = snapshot_digest(str(digests.get(row[0])), snapshot, digest_of)
             except TypeError:
                 continue
             self.cursor.execute(

@@ -1,0 +1,38 @@
+"""Where a database is, or is to be."""
+
+import os
+from pathlib import Path
+
+from graphflow.errors import DatabaseUnavailableError
+
+__all__ = ["checked_path"]
+
+
+def checked_path(path: str | os.PathLike[str], *, create: bool) -> Path:
+    """Give the full path of a database.
+
+    Args:
+        path: As it was given; `~` is expanded.
+        create: Whether the file may be made.
+
+    Raises:
+        DatabaseUnavailableError: There cannot be a database at this path.
+    """
+    if os.fspath(path) == ":memory:":
+        raise DatabaseUnavailableError(
+            "':memory:' is no file: leave the path out for records in memory"
+        )
+    full = Path(path).expanduser().absolute()
+    if full.is_dir():
+        raise DatabaseUnavailableError(
+            f"{path} is a folder: name a file in it, as {full / 'runs.db'}"
+        )
+    if not full.parent.is_dir():
+        raise DatabaseUnavailableError(
+            f"{path} cannot be made: there is no folder {full.parent}; `mkdir -p {full.parent}`"
+        )
+    if not create and not full.exists():
+        raise DatabaseUnavailableError(
+            f"there is no file {path}; a run that is begun with it makes it"
+        )
+    return full
