@@ -6,18 +6,21 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from threading import Event, current_thread
 
 import pytest
 
-from graphflow.errors import RunBusyError
+from graphflow import END, START, StateGraph
+from graphflow.errors import LeaseLostError, RunBusyError
 from graphflow.testing.processes import living_process
 from tests.chaos import amount
 from tests.rig.client import Rig
 from tests.rig.ledger import Ledger, read
-from tests.rig.scenarios import dump, sides
+from tests.rig.scenarios import Rounds, dump, sides
 
 RACES = amount(40, 1_000)
 FREEZES = amount(10, 100)
@@ -134,3 +137,36 @@ def test_taking_over_says_who_lost_the_run(tmp_path: Path) -> None:
     flow.close()
     with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
         assert connection.execute("select epoch, owner from runs").fetchall() == [(3, None)]
+
+
+@pytest.mark.parametrize("file", [None, "runs.db"])
+def test_a_kernel_takes_its_own_run_back(tmp_path: Path, file: str | None) -> None:
+    """A run that hangs in another thread of this process is busy; taken over, it goes on here."""
+    hangs, goes_on = Event(), Event()
+    ran: list[str] = []
+
+    def slow(state: Rounds) -> dict[str, int]:
+        ran.append(current_thread().name)
+        if not hangs.is_set():
+            hangs.set()
+            goes_on.wait()
+        return {"rounds": 1}
+
+    graph = StateGraph(Rounds, name="slow")
+    graph.add_node("slow", slow)
+    graph.add_edge(START, "slow")
+    graph.add_edge("slow", END)
+    flow = graph.compile(tmp_path / file if file else None)
+    with ThreadPoolExecutor(1, "cell") as cells:
+        first = cells.submit(flow.run, {}, run_id="a")
+        hangs.wait()
+        with pytest.raises(RunBusyError, match="in this process already"):
+            flow.resume("a")
+        assert flow.resume("a", take_over=True).state.rounds == 1
+        goes_on.set()
+        with pytest.raises(LeaseLostError):
+            first.result()
+    assert len(ran) == 2
+    assert flow.get("a").status == "done"
+    assert flow.get("a").header.step == 1
+    flow.close()

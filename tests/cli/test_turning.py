@@ -124,3 +124,23 @@ def test_a_node_of_a_fork_that_exits_does_not_end_well(call, document):
     assert result.exit_code == 3
     assert "a node called sys.exit(0)" in result.stdout
     assert json.loads(call("runs", "--json").stdout)[0]["fork_of"] == "mine"
+
+
+def test_a_run_is_taken_over_from_a_process_that_hangs(call, two, folder):
+    """`resume` says who has a run; with --take-over it is taken, and one run has to be named."""
+    from graphflow.checkpoint.sqlite import SqliteCheckpointer
+    from graphflow.testing.processes import living_process
+
+    (database,) = folder.glob("*.db")
+    with living_process() as other:
+        store = SqliteCheckpointer(database)
+        store.take("two", other)
+        busy = call("resume", "asking.py:graph", "two")
+        assert busy.exit_code == 1
+        assert f"process {other.split(':')[2]} on host" in busy.stderr
+        assert "--take-over" in busy.stderr
+        assert call("resume", "asking.py:graph", "--all", "--take-over").exit_code == 2
+        taken = call("resume", "asking.py:graph", "two", "--take-over")
+        assert taken.exit_code == 3  # it waits for its answers again
+        assert store.load("two").header.status == "paused"
+        store.close()
