@@ -15,6 +15,7 @@ from graphflow.errors import GraphflowError
 from graphflow.records import Ending, RunHeader, Snapshot, StepRecord
 from graphflow.testing.records import (
     SPEC_JSON,
+    TIME,
     a_call,
     a_child,
     a_failure,
@@ -135,7 +136,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         which=begun,
         owner=owners,
-        given=st.sampled_from([{}, {}, {"limits_json": "[1]"}, {"budget_json": "[2]"}]),
+        given=st.sampled_from(
+            [{}, {}, {"limits_json": '{"steps":7}'}, {"budget_json": '{"calls":2}'}]
+        ),
     )
     def take(self, which: Any, owner: str, given: dict[str, str]) -> None:
         """Take a run."""
@@ -250,7 +253,7 @@ class StoreMachine(RuleBasedStateMachine):
         if is_wrong:
             wrong: list[dict[str, Any]] = [{"name": "x"}, {"key": "x"}, {"step": 99}]
             question = replace(question, **self.some(wrong, which))
-        given = replace(question, answer_json=str(self.next()), answered_at="2027", answered_by=by)
+        given = replace(question, answer_json=str(self.next()), answered_at=TIME, answered_by=by)
         self.both(
             lambda: self.model.answer(grip.held, given),
             lambda store, name: store.answer(grip.leases[name], given),
@@ -317,7 +320,7 @@ class StoreMachine(RuleBasedStateMachine):
         for place, grip in enumerate((one, two, one)):
             last = grip.run.last + (place == 2)
             memo = a_memo(last + 1, name=f"together {self.next()}")
-            step = replace(a_step(last + offset), derived_json=f"[{self.next()}]")
+            step = replace(a_step(last + offset), derived_json=f'{{"n":{self.next()}}}')
             plans.append((grip, memo, step, fails == place))
         wanted = [self.on_model(*plan) for plan in plans]
         for name, store in self.stores.each():
@@ -496,12 +499,12 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> tuple[StepRecord, Snapshot | None]:
         """Make a step: with the tasks that were kept as they are, unless it changes them."""
         number = run.last + offset
-        made = {ix: a_task(ix, update_json=f"[{self.next()}]") for ix in range(tasks)}
+        made = {ix: a_task(ix, update_json=f'{{"n":{self.next()}}}') for ix in range(tasks)}
         made |= {} if changes else run.kept
         step = replace(
             a_step(number, joins=tasks == 1, sends=tasks == 2),
             tasks=tuple(made[ix] for ix in sorted(made)),
-            derived_json=f"[{self.next()}]",
+            derived_json=f'{{"n":{self.next()}}}',
         )
         if part == "none":
             return step, None

@@ -17,6 +17,7 @@ from graphflow.errors import (
     RunBusyError,
     RunExistsError,
     RunNotFoundError,
+    RunOverError,
     RunSharedError,
 )
 from graphflow.records import Ending, QuestionRecord, RunHeader, Snapshot, Spent, StepRecord
@@ -141,6 +142,8 @@ class Model:
         elif run.parent is not None:
             raise Refused(RunBusyError)
         else:
+            if header.status in ("done", "cancelled"):
+                raise Refused(RunOverError)
             lives = header.owner not in (None, owner) and header.owner not in self.dead
             if header.status == "running" and lives:
                 raise Refused(RunBusyError)
@@ -336,7 +339,8 @@ class Model:
         """See that a lease is good: the epoch is the root's, and nothing has ended."""
         root = lease.run.root.header
         if lease.run.is_gone:
-            raise Refused(RunNotFoundError, *more)
+            # Its step may be refused before anybody looks for the run
+            raise Refused(RunNotFoundError, *((LeaseLostError, *more) if more else ()))
         stand = {root.status, lease.run.header.status}
         if lease.epoch != root.epoch or stand != {"running"}:
             raise Refused(LeaseLostError, *more)
