@@ -16,7 +16,7 @@ from benchmarks.run import ROOT
 
 __all__ = ["fsyncs_per_step", "main"]
 
-FEW, MANY = 100, 1_100
+FEW, MANY = 100, 600
 """The difference of two runs: what opens and closes the file is taken off."""
 
 

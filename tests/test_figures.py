@@ -1,14 +1,17 @@
 """What a step, a resume and a history cost, as laws that hold without a clock: counts and bytes."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Annotated, Any
 
 import pytest
 from pydantic import AfterValidator, BaseModel, PlainSerializer
 
+from benchmarks.fsyncs import fsyncs_per_step
 from graphflow import END, START, Flow, Limits, StateGraph, append
 from graphflow.checkpoint import stored_step
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
@@ -91,6 +94,16 @@ def test_check_03_a_step_is_one_transaction_of_three_rows(tmp_path: Path) -> Non
         "INSERT INTO decisions": 50,
     }
     assert sum(n for n in begun.values() if n < 50) <= 12  # what begins and ends a run
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace counts the fsyncs")
+def test_check_03_a_step_is_one_fsync() -> None:
+    """Of a loop on disk each step is synced once; what copies the log adds a few in a hundred."""
+    try:
+        found = fsyncs_per_step("graphflow")
+    except CalledProcessError as error:
+        pytest.skip(f"strace may not look at processes here: {error.stderr[:200]}")
+    assert 1 <= found <= 1.1
 
 
 calls: Counter[str] = Counter()
