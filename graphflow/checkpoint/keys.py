@@ -8,13 +8,27 @@ from typing import Final
 
 from graphflow.errors import WrongKeyError
 
-__all__ = ["VARIABLE", "Key", "key_of"]
+__all__ = ["VARIABLE", "Key", "hidden", "key_of"]
 
 Key = bytes | Callable[[], bytes]
 """32 bytes, or a function that gives them each time a database is opened."""
 VARIABLE: Final = "GRAPHFLOW_KEY"
 _SIZE: Final = 32
 _MAKE: Final = "`python -c 'import secrets; print(secrets.token_hex(32))'` makes one"
+
+
+class _Hidden(bytes):
+    """A key whose repr does not show it, wherever a traceback prints what variables hold."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<a key>"
+
+
+def hidden(given: Key | None) -> Key | None:
+    """Give the same key, which does not show itself in a repr."""
+    return _Hidden(given) if isinstance(given, bytes) else given
 
 
 def key_of(given: Key | None) -> bytes | None:
@@ -37,17 +51,17 @@ def key_of(given: Key | None) -> bytes | None:
     if not isinstance(key, bytes) or len(key) != _SIZE:
         size = f"{len(key)} bytes" if isinstance(key, bytes) else f"a {type(key).__name__}"
         raise WrongKeyError(f"a key is {_SIZE} bytes, and this is {size}; {_MAKE}, in hexadecimal")
-    return key
+    return _Hidden(key)
 
 
 def _decoded(text: str) -> bytes:
     try:
         if len(text) == 2 * _SIZE:
-            return bytes.fromhex(text)
+            return _Hidden.fromhex(text)
         # Base64 has two alphabets; both are understood
-        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+        key = _Hidden(base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True))
     except (ValueError, binascii.Error):
-        key = b""
+        key = _Hidden()
     if len(key) != _SIZE:
         raise WrongKeyError(
             f"{VARIABLE} is no key: write {_SIZE} bytes as {2 * _SIZE} hexadecimal digits, or in "

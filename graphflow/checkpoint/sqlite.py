@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphflow.checkpoint.columns import PLAIN
 from graphflow.checkpoint.digest import sealed
-from graphflow.checkpoint.keys import Key, key_of
+from graphflow.checkpoint.keys import Key, hidden, key_of
 from graphflow.checkpoint.place import checked_path
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import (
@@ -107,7 +107,8 @@ class SqliteCheckpointer(SqliteUpkeep):
             raise ValueError(f"durability={durability!r}: must be 'full' or 'normal'")
         self.path = checked_path(path, create=create)
         self._durability = durability
-        self._key, self._columns = key, PLAIN
+        key = self._key = hidden(key)
+        self._columns = PLAIN
         self._file: SqliteFile | None = None
         self._release: weakref.finalize[..., SqliteCheckpointer] | None = None
         self._is_closed = False

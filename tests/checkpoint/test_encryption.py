@@ -7,6 +7,7 @@ import sqlite3
 import string
 import subprocess
 import sys
+import traceback
 from typing import Annotated, Any
 
 import pytest
@@ -292,6 +293,22 @@ def test_no_key_is_shown(db, store):
     assert KEY.hex() not in shown
 
 
+def test_no_traceback_shows_the_key(db, monkeypatch):
+    """A traceback that prints what variables hold has no key in it, given or of the environment."""
+    SqliteCheckpointer(db, key=OTHER).runs()
+    given = bytearray(KEY)  # so that this test's own variables do not show it
+    monkeypatch.setenv(VARIABLE, KEY.hex())
+    for key in (lambda: bytes(given), None):
+        with pytest.raises(WrongKeyError) as caught:
+            SqliteCheckpointer(db, key=key)
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        frames = [frame for frame in told.stack if "/graphflow/" in frame.filename]
+        shown = repr([frame.locals for frame in frames])
+        assert "<a key>" in shown
+        assert "kkkk" not in shown
+        assert KEY.hex() not in shown
+
+
 def test_a_missing_library_is_named(db, monkeypatch):
     """Without the library a key is an error that says what to install; plain files need none."""
     for name in [one for one in sys.modules if one.split(".")[0] == "cryptography"]:
@@ -398,6 +415,61 @@ def test_each_cell_is_encrypted_and_guarded(db, content, table, name):
         assert store.load("run-2").header.reason == "why run-2"
         assert {header.run_id for header in store.runs()} == {"run-1", "run-2"}
         store.close()
+
+
+READABLE = {
+    "graphs": "digest name version spec_json created_at row_digest",
+    "runs": "id run_id graph graph_version graph_digest status error_type created_at ended_at "
+    "thread_id limits_json epoch owner taken_at parent_run parent_step parent_task fork_of "
+    "fork_step digest budget_json heard seal adopted",
+    "steps": "run step committed_at arrows_json fired_json held_json digest heard rows_json",
+    "tasks": "run step ix key node started_at duration_ms attempts reads_json replaces_json "
+    "digest fell_back items",
+    "decisions": "run step ix source router kind options_json answer confidence",
+    "attempts": "run step key attempt node started_at duration_ms error_type digest",
+    "calls": "id run step key attempt kind model started_at duration_ms input_tokens "
+    "output_tokens cached_tokens digest",
+    "items": "run step key ix started_at duration_ms attempts digest",
+    "questions": "run step key name node kind asked_at deadline answered_at answered_by digest",
+    "memos": "run step key name stored_at digest",
+    "snapshots": "run step counters_json digest since",
+    "adoptions": "run step place graph_digest graph_version adopted_at nodes_json counters_json "
+    "fired_json held_json children_json digest",
+    "shared_values": "id digest",
+    "value_uses": "run value",
+    "anchors": "run step link calls tokens ms pruned_at adopted_on digest",
+    "retired": "id last",
+    "encryption": "id salt key_check",
+}
+"""What is not encrypted. A new column must be in this list or in the other one."""
+HIDDEN = SECRET_COLUMNS | {
+    "runs": f"{SECRET_COLUMNS['runs']} fork_json",
+    "decisions": f"{SECRET_COLUMNS['decisions']} chosen",
+    "adoptions": "state_json ready_json",
+}
+
+
+def test_each_column_is_readable_on_purpose(db, store):
+    """Every column of every table is listed, as encrypted or as one that has no user's values."""
+    store.runs()
+    tables = [name for (name,) in rows(db, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {
+        table: {row[1] for row in rows(db, f"PRAGMA table_info({table})")}
+        for table in tables
+        if not table.startswith(("_", "sqlite_"))
+    }
+    listed = {
+        table: {*READABLE[table].split(), *HIDDEN.get(table, "").split()} for table in READABLE
+    }
+    assert found == listed
+
+
+def test_the_views_can_be_read(db, content):
+    """The views are there for an encrypted database as well, with what is readable."""
+    db.write_bytes(content)
+    for view in ("path", "run_summary", "failures", "updates"):
+        rows(db, f"SELECT * FROM {view}")
+    assert rows(db, "SELECT run_id, status FROM run_summary ORDER BY 1")[0] == ("run-1", "failed")
 
 
 def test_a_cell_is_bound_to_its_place():

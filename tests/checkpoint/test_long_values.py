@@ -34,6 +34,7 @@ from graphflow.testing.records import (
     an_item,
     facts,
 )
+from graphflow.upkeep import Wish
 
 numbers = count()
 DOCUMENT = "A contract. " * 1000
@@ -453,6 +454,40 @@ def test_a_run_that_lost_steps_keeps_what_it_still_uses(store, db):
     assert conn.execute("SELECT id FROM shared_values ORDER BY id").fetchall() == [(2,), (3,)]
     conn.close()
     assert store.load("run-2").steps[1].updates() == [written({"doc": "b" * 5000})]
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["plain", "encrypted"])
+def test_deleting_and_pruning_sweep_values(db, key):
+    """Runs that are deleted and steps that are pruned take the values that nobody else uses."""
+    store = SqliteCheckpointer(db, key=key)
+
+    def count(table="shared_values"):
+        return rows(db, f"SELECT count(*) FROM {table}")[0][0]
+
+    graph = StateGraph(Paper, name="loop")
+    graph.add_node("next", lambda s: {"text": f"{len(s.copies)} " * 3000, "copies": ["x"]})
+    graph.add_edge(START, "next")
+    graph.add_conditional_edges(
+        "next", lambda s: END if len(s.copies) > 9 else "next", [END, "next"]
+    )
+    flow = graph.compile(store)
+    one, two = flow.run({"best": DOCUMENT}), flow.run({"best": DOCUMENT})
+    other = flow.run({"best": "of one " * 2000})
+    assert count() == 12
+    store.delete(other.run_id)
+    assert count() == 11
+    assert store.prune(Wish(steps=2)).cut
+    assert not list(store.verify())
+    records = [store.load(run.run_id) for run in (one, two)]
+    kept = [json.loads(text)["text"] for one in records for s in one.steps for text in s.updates()]
+    assert len(set(kept)) < 5
+    assert count() == 1 + len(set(kept))  # the document, and the texts of the last steps
+    assert flow.get(one.run_id).state.best == DOCUMENT
+    store.delete(one.run_id)
+    assert flow.get(two.run_id).state.text == "9 " * 3000
+    store.delete(two.run_id)
+    assert (count(), count("value_uses")) == (0, 0)
+    store.close()
 
 
 def test_a_fork_of_a_deleted_use_goes_on(store, db):

@@ -18,6 +18,11 @@ COMMANDS = [
     ("draw", "two"),
     ("diff", "two", "--step", "1"),
     ("doctor",),
+    ("doctor", "--verify"),
+    ("doctor", "asking.py:graph"),
+    ("backup", "copy.db"),
+    ("prune", "--keep", "1", "--steps", "1"),
+    ("delete", "two"),
     ("resume", "asking.py:graph", "two"),
     ("answer", "asking.py:graph", "two", "hello", "--key", "reply"),
     ("fork", "asking.py:graph", "two", "1"),
@@ -25,7 +30,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_each_command_takes_the_key(call, folder, key, monkeypatch, command):
     """With the key a command works; without it, and with another, it says what to set, exit 2."""
     assert call("run", "asking.py:graph", "--input", '{"n": 1}', "--run-id", "two").exit_code == 3
