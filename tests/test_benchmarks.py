@@ -1,6 +1,8 @@
 """The benchmarks do the work they say: each case of graphflow's adapter runs, and is asserted."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from benchmarks.table import page
 from benchmarks.work import expect
 
 FEW = 3
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -87,3 +90,13 @@ def test_the_machine_is_described(tmp_path: Path):
     facts = machine.facts(str(tmp_path))
     assert {"CPU", "Python", "SQLite", "databases", "4 KB + fsync there"} <= facts.keys()
     assert json.loads(json.dumps(facts)) == facts
+
+
+def test_graphflow_is_killed_as_its_peers_are(tmp_path: Path):
+    """The rig of kills counts what it kills, and finds nothing lost or doubled in graphflow."""
+    command = [sys.executable, "-m", "benchmarks.kills", "graphflow", str(tmp_path), "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    facts = json.loads(done.stdout)
+    assert facts["kills"] == 2
+    assert (facts["missing"], facts["doubled"]) == (0, 0)
+    assert facts["again"] + facts["cut"] <= 2

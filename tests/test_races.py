@@ -23,8 +23,10 @@ from tests.rig.ledger import Ledger, read
 from tests.rig.scenarios import Rounds, dump, sides
 
 RACES = amount(40, 1_000)
+FREEZING = ("node.before", "node.after", "acknowledge")
 FREEZES = amount(10, 100)
-BODIES = 12
+BODIES = (6, 12)
+"""Of the run of an even number, and of an odd one, which has branches."""
 
 
 @pytest.mark.chaos
@@ -50,7 +52,7 @@ def test_check_13_one_of_several_processes_advances_a_run(
         found = [answer["found"] for answer in answers]
         begun = Counter(read(job["ledger"]))
         assert set(begun.values()) == {1}
-        assert len(begun) == BODIES
+        assert len(begun) == BODIES[number % 2]
         pids = {line.split()[1] for line in job["ledger"].read_text().splitlines()}
         assert len(pids) == 1, "two processes advanced one run"
         for one in (one for one in found if "busy" in one):
@@ -82,11 +84,12 @@ def test_a_frozen_holder_is_replaced_by_hand_and_its_late_commit_refused(
             "rounds": number,
         }
         rig.do(**job, scenario="begin")
-        point = chance.choice(("node.before", "node.after", "acknowledge"))
+        # Where bodies run in threads, one that is frozen may freeze a transaction of another
+        point = "acknowledge" if number % 2 else chance.choice(FREEZING)
         answer = rig.do(
             **job,
             scenario="resume",
-            freeze_at=(point, chance.randint(1, 10)),
+            freeze_at=(point, chance.randint(1, 5)),
             then=[{**plain(job), "scenario": name} for name in ("resume", "take_over")],
             raises="LeaseLostError",
         )

@@ -390,16 +390,21 @@ def old_file(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
         store.close()
 
 
+def numbered(ledger: Ledger, number: int) -> StateGraph[Rounds]:
+    """Make the graph of the run of a number: with branches for odd ones."""
+    return sides(ledger) if number % 2 else line(ledger)
+
+
 def begin(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
     """Begin the run of a number, and let go of it."""
-    with sides(ledger).compile(database, limits=LIMITS) as flow:
+    with numbered(ledger, rounds).compile(database, limits=LIMITS) as flow:
         flow.start({}, run_id=f"run-{rounds}")
     return {}
 
 
 def resume(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
     """Go on with the run of a number, or say who has it."""
-    with sides(ledger).compile(database, limits=LIMITS) as flow:
+    with numbered(ledger, rounds).compile(database, limits=LIMITS) as flow:
         try:
             run = flow.resume(f"run-{rounds}")
         except RunBusyError as busy:
@@ -409,7 +414,7 @@ def resume(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
 
 def take_over(database: Path, ledger: Ledger, rounds: int) -> dict[str, Any]:
     """Take the run of a number over from whoever has it; say what the database has then."""
-    with sides(ledger).compile(database, limits=LIMITS) as flow:
+    with numbered(ledger, rounds).compile(database, limits=LIMITS) as flow:
         run = flow.resume(f"run-{rounds}", take_over=True)
         found = {"status": run.status, "epoch": flow.get(run.run_id).header.epoch}
     return {**found, "dump": dump(database)}
