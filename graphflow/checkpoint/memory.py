@@ -347,9 +347,9 @@ class MemoryCheckpointer:
         origin, step = self._run(header.fork_of or ""), header.fork_step
         if step is None or not 0 <= step <= origin.header.step:
             raise not_committed(origin.header.run_id, step, origin.header.step)
-        oldest, _ = origin.lineage()[0]
-        if oldest.before is not None and step <= oldest.steps[0].step:
-            raise pruned(origin.header.run_id, step, oldest.steps[0].step + 1)
+        records = origin.records()
+        if records.before is not None and step <= records.steps[0].step:
+            raise pruned(origin.header.run_id, step, records.steps[0].step + 1)
         return origin
 
     def _note(self, run: MemoryRun) -> None:

@@ -26,7 +26,7 @@ def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
         step: From 1.
 
     Returns:
-        The digest; None when the step before is missing.
+        The digest; None when the step before is missing, or was pruned.
     """
     while True:
         row = cursor.execute(
@@ -45,8 +45,8 @@ def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[
     """List a run and those that it forks, as far as it still shares steps of them, oldest first.
 
     Returns:
-        Of each its number, where the steps end that it gives, and its anchor; that of any but the
-        first gives no steps.
+        Of each its number, where the steps end that it gives, and its anchor: only the first can
+        have one.
     """
     below: int | None = None
     found: list[tuple[int, int | None, tuple[Any, ...] | None]] = []
@@ -54,10 +54,9 @@ def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[
         origin = older(cursor, _ORIGIN, number)
         anchor = cursor.execute(ANCHOR, (number,)).fetchone()
         if anchor is not None and below is not None and anchor[0] >= below:
-            return found[::-1]  # it has none left of those before: a fork of step 0 needs none
+            anchor = None  # it gives no steps here, and lacks none
         found.append((number, below, anchor))
-        is_cut = anchor is not None and (below is None or anchor[0] < below)
-        if is_cut or origin is None:
+        if anchor is not None or origin is None:
             return found[::-1]
         number, step = origin
         below = step if below is None else min(below, step)
