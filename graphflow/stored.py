@@ -12,10 +12,13 @@ from typing import Any, Final
 
 from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
 
-__all__ = ["MAX_DEPTH", "UNREADABLE", "is_deep", "parsed", "too_deep", "unreadable"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "UNREADABLE", "is_deep", "parsed", "too_deep", "unreadable"]
 
 MAX_DEPTH: Final = 200
 """How many brackets may be open at once: what pydantic's parser takes too, and Python's by far."""
+
+MAX_BYTES: Final = 256_000_000
+"""How long one stored text may be. SQLite itself refuses a longer one before it gives it."""
 
 UNREADABLE: Final = (
     ArithmeticError,

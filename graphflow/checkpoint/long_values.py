@@ -26,6 +26,8 @@ SIGN: Final = '{"$shared":'
 """How a reference begins. In a text of JSON this can only be an object, for inside a string each
 quotation mark follows a backslash."""
 
+_LONGEST: Final = 1_000_000_000
+"""Characters; what SQLite could store at all. A few references could ask for far more."""
 _NAME: Final = '"$shared"'
 _PART: Final = 512  # characters; an array whose parts are shorter on average is not looked into
 _DEEP: Final = 8  # arrays and objects inside each other that are looked into
@@ -91,6 +93,9 @@ def restored(text: str, values: Mapping[str, str]) -> str:
         return text
     if text.startswith("  "):
         return text[1:]
+    size = len(text) + sum(len(values[name]) for name in _REFERENCE.findall(text))
+    if size > _LONGEST:
+        raise ValueError(f"its long values add up to {size} characters")
     return _REFERENCE.sub(lambda match: values[match[1]], text[1:])
 
 

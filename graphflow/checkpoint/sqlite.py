@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphflow.checkpoint.columns import PLAIN
-from graphflow.checkpoint.digest import sealed
+from graphflow.checkpoint.digest import sealed, storable
 from graphflow.checkpoint.keys import Key, hidden, key_of
 from graphflow.checkpoint.place import checked_path
 from graphflow.checkpoint.protocol import Ending, Lease
@@ -64,7 +64,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
-from graphflow.stored import UNREADABLE, unreadable
+from graphflow.stored import MAX_BYTES, UNREADABLE, unreadable
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -86,6 +86,8 @@ class SqliteCheckpointer(SqliteUpkeep):
             process, but a power cut may take the last commits back (the file stays sound);
             on a disk this is several times as fast.
         create: Whether to make a file that is not there.
+        max_bytes: How long one stored text, or row, may be; a longer one is neither written nor
+            read (`CheckpointTooLargeError`).
         key: 32 bytes, or a function that gives them: all values are stored encrypted (needs the
             extra `encryption`). None: the key in the variable `GRAPHFLOW_KEY`, or none.
 
@@ -102,13 +104,14 @@ class SqliteCheckpointer(SqliteUpkeep):
         durability: Literal["full", "normal"] = "full",
         create: bool = True,
         key: Key | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         if durability not in ("full", "normal"):
             raise ValueError(f"durability={durability!r}: must be 'full' or 'normal'")
         self.path = checked_path(path, create=create)
         self._durability = durability
         key = self._key = hidden(key)
-        self._columns = PLAIN
+        self._columns, self._max_bytes = PLAIN, max_bytes
         self._file: SqliteFile | None = None
         self._release: weakref.finalize[..., SqliteCheckpointer] | None = None
         self._is_closed = False
@@ -272,7 +275,7 @@ class SqliteCheckpointer(SqliteUpkeep):
     def spent(self, run_id: str) -> Spent:
         """Add up what a run and its children used; see `Checkpointer.spent`."""
         file = self._file or self._open()
-        found = file.read(lambda cursor: spent_by(cursor, run_id))
+        found = file.read(lambda cursor: spent_by(cursor, storable(run_id)))
         if found is None:
             raise not_found(run_id, str(self.path))
         return found
@@ -326,6 +329,8 @@ class SqliteCheckpointer(SqliteUpkeep):
                     self.path, self._durability, None if key is None else new_lock(key)
                 )
                 try:
+                    if self._max_bytes > MAX_BYTES:
+                        file.allow(self._max_bytes)
                     self._columns = columns_of(file.read(lock_of), key, self.path)
                 except BaseException:
                     release_file(file)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from graphflow.errors import (
     CheckpointCorruptError,
     CheckpointError,
+    CheckpointTooLargeError,
     DatabaseUnavailableError,
     NotADatabaseError,
 )
@@ -64,6 +65,11 @@ def translated(error: "sqlite3.Error", path: Path, seconds: float) -> Checkpoint
         return CheckpointCorruptError(
             f"{path} is damaged ({error}). Restore it from a backup, or save what can be read: "
             f"`sqlite3 {path} .recover`"
+        )
+    if kind == "SQLITE_TOOBIG":
+        return CheckpointTooLargeError(
+            f"{path}: a text is longer than may be stored or read; nothing was stored. Keep it "
+            "in a file and its path in the state, or raise SqliteCheckpointer(max_bytes=)."
         )
     if kind == "SQLITE_ERROR":
         return NotADatabaseError(f"{path} has not the tables of graphflow: {error}")

@@ -15,6 +15,7 @@ from threading import Lock, get_ident
 from typing import Any, Final, Literal, TypeVar
 
 from graphflow import failpoints
+from graphflow.checkpoint.guard import guard, limit
 from graphflow.checkpoint.owner import is_alive
 from graphflow.checkpoint.sqlite_errors import locked, translated
 from graphflow.checkpoint.sqlite_group import Place, Teller, Verbs, do_all, settle_all, take_group
@@ -22,6 +23,7 @@ from graphflow.checkpoint.sqlite_points import connection_kind, telling
 from graphflow.checkpoint.sqlite_schema import prepare
 from graphflow.checkpoint.writers_lock import WritersLock, lock_of
 from graphflow.errors import DatabaseUnavailableError
+from graphflow.stored import MAX_BYTES
 
 __all__ = ["Durability", "SqliteFile"]
 
@@ -50,11 +52,10 @@ class SqliteFile:
         self, path: Path, durability: Durability, new_lock: tuple[str, str] | None = None
     ) -> None:
         self.path = path
-        self.users = 0
-        self.transactions = 0
+        self.users = self.transactions = 0
         self.is_closed = False
         self.lives = partial(is_alive, lock=lock_of(path))
-        self._durability, self._new_lock = durability, new_lock
+        self._durability, self._new_lock, self._max_bytes = durability, new_lock, MAX_BYTES
         self._wal = Path(f"{path.resolve()}-wal")
         self._name = str(path)
         info = path.stat()
@@ -161,6 +162,12 @@ class SqliteFile:
             with self._lock:
                 self._durability = durability
                 self._ready().execute("PRAGMA synchronous = FULL")
+
+    def allow(self, max_bytes: int) -> None:
+        """Take texts of up to so many bytes, if that is more than before."""
+        with self._lock:
+            self._max_bytes = max(self._max_bytes, max_bytes)
+            limit(self._ready().connection, self._max_bytes)
 
     def close(self) -> None:
         """Close the connection; the last one to do so empties the log into the file."""
@@ -369,11 +376,7 @@ class SqliteFile:
             factory=connection_kind(),
         )
         try:
-            # A hostile file must not run functions from its schema, nor be trusted in its pages
-            for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "foreign_keys = ON"):
-                conn.execute(f"PRAGMA {pragma}")
-            # Of a new file: a step changes a page of three tables each, and the log has whole pages
-            conn.execute("PRAGMA page_size = 2048")
+            guard(conn, self._max_bytes)
             may_write = not self._read_only
             prepare(conn, self.path, may_write=may_write, new_lock=self._new_lock)
             if not self._read_only:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from graphflow.checkpoint.digest import Hash
+from graphflow.checkpoint.digest import Hash, storable
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
 from graphflow.checkpoint.shapes import check_header
 from graphflow.checkpoint.sqlite_lineage import ANCHOR, lineage, link_before, older
@@ -135,7 +135,7 @@ def headers(
     rows = cursor.execute(
         f"{_HEADER} WHERE parent_run IS NULL AND (?1 IS NULL OR status = ?1) "
         "AND (?2 IS NULL OR graph = ?2) ORDER BY id DESC",
-        (status, graph),
+        (status, graph and storable(graph)),
     ).fetchall()
     for row in rows:
         header = _header(row)
@@ -149,8 +149,8 @@ def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:
         cursor: In a transaction.
         run: The run's id, or its number in the table.
     """
-    column = "id" if isinstance(run, int) else "run_id"
-    row = cursor.execute(f"{_HEADER} WHERE {column} = ?", (run,)).fetchone()
+    column, named = ("id", run) if isinstance(run, int) else ("run_id", storable(run))
+    row = cursor.execute(f"{_HEADER} WHERE {column} = ?", (named,)).fetchone()
     return _header(row) if row else None
 
 
@@ -185,7 +185,7 @@ def ids_from(cursor: "Cursor", prefix: str, limit: int) -> list[str]:
     rows = cursor.execute(
         "SELECT run_id FROM runs WHERE run_id >= ?1 AND run_id < ?2 "
         "AND (parent_run IS NULL OR run_id = ?1) ORDER BY run_id LIMIT ?3",
-        (prefix, prefix + "\U0010ffff", limit),
+        (storable(prefix), storable(prefix) + "\U0010ffff", limit),
     )
     return [run_id for (run_id,) in rows]
 
@@ -205,7 +205,9 @@ def stored_run(cursor: "Cursor", run_id: str, *, tail: bool, by: Hash) -> Stored
 
 def number_of(cursor: "Cursor", run_id: str) -> int:
     """Read the number of a run that is there."""
-    (number,) = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    (number,) = cursor.execute(
+        "SELECT id FROM runs WHERE run_id = ?", (storable(run_id),)
+    ).fetchone()
     return int(number)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
-from graphflow.checkpoint.digest import Hash, digest, sealed
+from graphflow.checkpoint.digest import Hash, sealed, storable
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import (
     check_family,
@@ -257,7 +257,7 @@ def stop_run(cursor: "Cursor", run_id: str, ending: Ending, columns: Columns) ->
     Returns:
         False when there is no such run.
     """
-    found = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    found = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (storable(run_id),)).fetchone()
     if found is None:
         return False
     status, ended_at = how_it_ends(ending)
@@ -306,4 +306,5 @@ def _store_graph(cursor: "Cursor", header: RunHeader, spec_json: str, by: Hash) 
         spec_json,
         header.created_at,
     )
-    cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*row, digest("graph", row, by)))
+    whole, check = sealed("graph", row, by)
+    cursor.execute("INSERT INTO graphs VALUES (?, ?, ?, ?, ?, ?)", (*whole, check))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from graphflow.checkpoint.guard import refuse_strange_parts
 from graphflow.checkpoint.sqlite_tables import (
     CHANGES_3,
     CHANGES_4,
@@ -104,6 +105,7 @@ def prepare(
         NotADatabaseError: It is somebody else's, or of a newer graphflow. It is left as it was.
     """
     known = [name for name, _ in _MIGRATIONS]
+    refuse_strange_parts(conn, path)
     applied = _applied(conn, path)
     newer = sorted(set(applied) - set(known))
     if newer:
