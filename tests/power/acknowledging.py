@@ -41,11 +41,11 @@ class AcknowledgingStore(SqliteCheckpointer):
     """The SQLite store; each verb is noted when it has returned, or its `together` has.
 
     Args:
-        note: Is told what is acknowledged.
+        note: Is told what is acknowledged; None: what was may be dropped from now on.
         path: As of `SqliteCheckpointer`.
     """
 
-    def __init__(self, note: Callable[[list[Fact]], None], path: Any, **more: Any) -> None:
+    def __init__(self, note: Callable[[list[Fact] | None], None], path: Any, **more: Any) -> None:
         self._note, self._together = note, local()
         super().__init__(path, **more)
 
@@ -125,6 +125,14 @@ class AcknowledgingStore(SqliteCheckpointer):
     def stop(self, run_id, ending):
         super().stop(run_id, ending)
         self._say((_ENDED, (run_id, ending.status, 2**31)))
+
+    def delete(self, run_id):
+        self._note(None)
+        super().delete(run_id)
+
+    def prune(self, wish, *, dry_run=False):
+        self._note(None)
+        return super().prune(wish, dry_run=dry_run)
 
 
 def missing(conn: sqlite3.Connection, facts: Sequence[Fact]) -> list[Fact]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from graphflow.checkpoint import sqlite_file
+from graphflow.checkpoint import sqlite_backup, sqlite_file
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from tests.power.acknowledging import AcknowledgingStore, missing
 from tests.power.disk import MODES, Disk, Mode
@@ -58,7 +58,9 @@ def record(
     """Do a journey on a recorded disk; the log of the database is emptied often."""
     log = Log()
     with patch.context() as during:
-        during.setattr(sqlite_file, "sqlite3", recorded_sqlite3(f"recorded-{next(_names)}", log))
+        recorded = recorded_sqlite3(f"recorded-{next(_names)}", log)
+        for module in (sqlite_file, sqlite_backup):  # all that opens the file
+            during.setattr(module, "sqlite3", recorded)
         during.setattr(sqlite_file, "_LONG_LOG", 30_000)
         during.setattr(sqlite_file, "_LOOK_EVERY", 3)
         path = folder / "runs.db"
@@ -98,6 +100,8 @@ def cuts(log: Log, chance: Random, many: int) -> Iterator[Cut]:
                 entry(disk)
             elif entry[0] == "committed":
                 begun += 1
+            elif entry[1] is None:
+                facts = []
             else:
                 safe = begun
                 facts += entry[1]

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from graphflow import END, START, Context, Retry, StateGraph, append
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.flow import Flow
+from graphflow.upkeep import Wish
 
 __all__ = ["JOURNEYS", "Ends"]
 
@@ -138,6 +140,20 @@ def loop_of_many(store: Any) -> Ends:
     return _ends(asyncio.run(flow.abatch(given, run_ids=names, concurrency=6)))
 
 
+def kept_small(store: Any) -> Ends:
+    """Run, drop the oldest steps and a whole run, and give the space back."""
+    flow = looping().compile(store)
+    runs = []
+    for n in range(2):
+        runs.append(flow.run({"rounds": 8, "name": f"small-{n}"}, run_id=f"small-{n}"))
+        flow.run({"rounds": 2, "name": "extra"}, run_id=f"extra-{n}")
+        store.prune(Wish(steps=3))
+        store.delete(f"extra-{n}")
+        if isinstance(store, SqliteCheckpointer):
+            store.vacuum()
+    return {run.run_id: (run.status, flow.get(run.run_id).values) for run in runs}
+
+
 def _ends(runs: list[Any]) -> Ends:
     return {_name(run): (run.status, run.values) for run in runs}
 
@@ -151,4 +167,5 @@ JOURNEYS: dict[str, Callable[[Any], Ends]] = {
     "widely": widely,
     "crowd": crowd,
     "loop_of_many": loop_of_many,
+    "kept_small": kept_small,
 }
