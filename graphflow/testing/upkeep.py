@@ -9,10 +9,12 @@ import pytest
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.protocol import Checkpointer, Lease
 from graphflow.errors import CheckpointError, RunBusyError, RunNotFoundError, RunSharedError
-from graphflow.records import Ending, RunStatus, Snapshot, StepRecord
+from graphflow.history import States
+from graphflow.records import Adoption, Ending, RunStatus, Snapshot, StepRecord
 from graphflow.testing.families import begin_child
 from graphflow.testing.leases import begin_run
 from graphflow.testing.records import (
+    TIME,
     a_call,
     a_failure,
     a_fork,
@@ -305,6 +307,32 @@ class UpkeepContract:
                 fork_counting(store, "fork", "run-1", step)
         fork_counting(store, "fork", "run-1", 4)
         assert [step.step for step in store.load("fork").steps] == [3, 4]
+
+    @pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])
+    def test_a_cut_knows_the_graph_of_what_is_left(self, store: Checkpointer, steps: int) -> None:
+        """A run that came to another graph is cut before, at and after that; its past stays so."""
+        lease = begin_counting(store, "run-1")
+        for step, name in ((3, "one"), (5, "two")):
+            count_on(store, lease, step)
+            adoption = Adoption(step, 0, name, 2, TIME, {}, f'{{"notes":["{name}"],"n":{step}}}')
+            store.adopt(lease, adoption, SPEC.replace("triage", name), ())
+        count_on(store, lease, 8)
+        store.end(lease, Ending("paused"))
+        before, states = store.load("run-1"), States(store.load("run-1"))
+        texts = {step.step: states.text_at(step.step) for step in before.steps}
+        for wish in (Wish(steps=steps), Wish(steps=1)):
+            foreseen = store.prune(wish, dry_run=True)
+            assert store.prune(wish) == foreseen
+            assert list(store.verify()) == []
+            for tail in (False, True):
+                records = store.load("run-1", tail=tail)
+                states = States(records)
+                for at in (step.step for step in records.steps):
+                    assert states.text_at(at) == texts[at]
+                    assert records.use_after(at).digest == before.use_after(at).digest
+        lease = store.take("run-1", this_process())
+        count_on(store, lease, 9, Ending("done"))
+        assert list(store.verify()) == []
 
     def test_a_child_that_was_forked_holds_its_parent(self, store: Checkpointer) -> None:
         """The step stays that a child belongs to, while a fork of the child is there."""

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,18 @@ from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.checkpoint.sqlite_prune import prune
 from graphflow.checkpoint.sqlite_size import OF_RUNS
 from graphflow.errors import CheckpointCorruptError, DatabaseUnavailableError, RunNotFoundError
+from graphflow.history import States
 from graphflow.records import Ending
 from graphflow.testing.families import begin_child
-from graphflow.testing.records import a_call, a_failure, a_header, a_memo, a_question, an_item
+from graphflow.testing.records import (
+    a_call,
+    a_failure,
+    a_header,
+    a_memo,
+    a_question,
+    an_item,
+    facts,
+)
 from graphflow.testing.upkeep import begin_counting, count_on, fork_counting
 from graphflow.upkeep import Wish
 
@@ -464,4 +474,33 @@ def test_what_is_damaged_can_go(store, db):
     assert {*pruned.damaged} == {"new", "open"}
     store.delete("new")
     assert {found.run_id for found in store.verify()} == {"open"}
+    store.close()
+
+
+def test_an_encrypted_database_is_cared_for(db, tmp_path):
+    """With a key runs are cut, verified, copied and dropped the same way, long values too."""
+    pytest.importorskip("cryptography", reason="the extra `encryption` is not installed")
+    key = bytes(range(32))
+    store = SqliteCheckpointer(db, durability="normal", key=key)
+    lease = begin_counting(store, "run-1")
+    for step in range(1, 9):
+        store.memo(lease, replace(a_memo(step), value_json=f'"{step}{"x" * 6000}"'))
+        count_on(store, lease, step, snapshot=4 if step == 4 else None)
+    store.end(lease, Ending("paused"))
+    values = States(store.load("run-1")).text_at(8)
+    foreseen = store.prune(Wish(steps=2), dry_run=True)
+    assert store.prune(Wish(steps=2)) == foreseen
+    records = store.load("run-1")
+    assert [step.step for step in records.steps] == [6, 7, 8]
+    assert [memo.value_json[1] for memo in records.memos] == ["6", "7", "8"]
+    assert States(records).text_at(8) == values
+    assert store.size("run-1").tables["shared_values"] > 3 * 6000
+    assert list(store.verify()) == []
+    store.backup(tmp_path / "copy.db")
+    copy = SqliteCheckpointer(tmp_path / "copy.db", key=key, create=False)
+    assert facts(copy.load("run-1")) == facts(records)
+    copy.close()
+    count_on(store, store.take("run-1", this_process()), 9, Ending("done"))
+    store.prune(Wish(keep=0))
+    assert store.runs() == list(store.verify()) == []
     store.close()
