@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from graphflow import (
     END,
     START,
+    Command,
     Flow,
     RunFailedError,
     Send,
@@ -31,6 +32,7 @@ from graphflow.errors import (
 from graphflow.run import Run
 from tests.checkpoint import golden
 from tests.checkpoint.test_golden import V4
+from tests.test_cells import Notebook, install
 
 BROKEN: set[str] = set()
 """The nodes that fail."""
@@ -734,3 +736,146 @@ def db_of_before(tmp_path: Path) -> Any:
     flow = golden.order_graph().compile(tmp_path / "golden.db")
     yield flow
     flow.close()
+
+
+# ------------------------------------------------------------------ what an open step has, and more
+
+
+def test_golden_runs_go_on_under_other_names(db_of_before: Any) -> None:
+    """Kept tasks, memos, items, questions and children of an earlier release follow renames."""
+    graph = golden.order_graph()
+    definition = graph.definition
+    for old, new in (("measure", "gauge"), ("price", "quote"), ("approve", "confirm"),
+                     ("review", "check")):  # fmt: skip
+        definition.nodes = {
+            new if name == old else name: node._replace(name=new) if name == old else node
+            for name, node in definition.nodes.items()
+        }
+        moved = {old: new}
+        definition.edges = {
+            edge._replace(
+                source=moved.get(edge.source, edge.source),
+                target=moved.get(edge.target, edge.target),
+                sources=tuple(moved.get(name, name) for name in edge.sources),
+            ): None
+            for edge in definition.edges
+        }
+        graph.renamed(old, new)
+    definition.routers = [
+        router._replace(
+            fn=lambda s: "confirm" if "ask" in s.text else "check", targets=("confirm", "check")
+        )
+        for router in definition.routers
+    ]
+    flow = graph.compile(db_of_before.store.path)
+    assert flow.answer("asks", "yes", key="confirm").state.verdict == "yes"
+    assert flow.answer("child_asks", "good", key="check/judge").state.verdict == "good"
+    golden.ALLOWS.update({"map", "price"})
+    done = flow.resume("failed")
+    assert (done.status, done.state.sizes, done.state.total) == ("done", [3, 6, 4], 26)
+    assert [(m.key, m.value_json) for m in done.records.memos] == [("quote", "15")]
+    assert [(i.key, i.ix) for i in done.records.items if i.ix != 1] == [("gauge", 0), ("gauge", 2)]
+    assert {a.node for a in done.attempts} == {"gauge", "quote"}
+    for run in flow.runs():
+        assert "orders" in str(run)
+    flow.close()
+
+
+def test_questions_and_memos_of_a_body_follow_a_rename(store: Any) -> None:
+    """What a body has asked and remembered is there when its node has another name."""
+    ran: list[str] = []
+
+    def deploy(state: State, ctx: Any) -> dict[str, Any]:
+        built = ctx.memo("build", lambda: ran.append("built") or "v7", type=str)
+        yes = ctx.ask("approve", f"Deploy {built}?", answer=bool)
+        return {"reply": f"{built} {yes}"}
+
+    line("a", "deploy", deploy=deploy).compile(store).run({}, run_id="r")
+    graph = line("a", "ship", ship=deploy)
+    graph.renamed("deploy", "ship")
+    flow = graph.compile(store)
+    done = flow.answer("r", True, key="ship:approve")
+    assert (done.state.reply, ran) == ("v7 True", ["built"])
+
+
+def test_an_answer_can_be_stored_while_the_graph_is_refused(store: Any) -> None:
+    """A person's answer is not lost because the code is not ready: it is kept for later."""
+    paused(asks(), store, steps=2)
+    broken = asks("approve").compile(store)
+    with pytest.raises(GraphChangedError):
+        broken.answer("r", "yes")
+    kept = broken.answer("r", "yes", resume=False)
+    assert [q.answer_json for q in kept.questions] == ['"yes"']
+    graph = asks("approve")
+    graph.renamed("ask", "approve")
+    assert graph.compile(store).resume("r").state.reply == "yes"
+
+
+def test_fallbacks_and_gotos_that_are_kept_follow_a_rename(store: Any) -> None:
+    """Where a kept task leads to has today's name when its step closes."""
+
+    def made(other: str, slow: str) -> StateGraph[Any]:
+        graph = StateGraph(State, name="g")
+        graph.add_node("a", lambda s: 1 / 0, fallback=other)
+        graph.add_node("b", lambda s: Command(update={"n": 5}, goto=other), targets=[other])
+        graph.add_node(slow, body(slow))
+        graph.add_node(other, body(other))
+        for name in ("a", "b", slow):
+            graph.add_edge(START, name)
+        graph.add_edge("a", END)
+        graph.add_edge(slow, END)
+        graph.add_edge(other, END)
+        return graph
+
+    BROKEN.add("slow")
+    with pytest.raises(RunFailedError):
+        made("other", "slow").compile(store).run({}, run_id="r")
+    BROKEN.clear()
+    with pytest.raises(GraphChangedError, match="node 'other'"):
+        made("another", "slow").compile(store).resume("r")
+    graph = made("another", "slow")
+    graph.renamed("other", "another")
+    done = graph.compile(store).resume("r")
+    assert done.path == ["a", "b", "slow", "another"]
+    assert done.took("b", "another")
+
+
+def test_a_verdict_changes_nothing(store: Any) -> None:
+    """Judging reads only: run, owner and epoch stay, also of a run that is done."""
+    flow = paused(line("a", "b"), store)
+    before = stands(store), store.load("r")
+    changed = line("a", "c").compile(store)
+    for _ in range(2):
+        assert changed.verdict("r").kind == "refused"
+        assert flow.verdict("r").kind == "same"
+    assert (stands(store), store.load("r").steps) == (before[0], before[1].steps)
+    flow.resume("r")
+    assert changed.verdict("r").can_go_on
+    assert changed.resume("r").status == "done"
+
+
+def test_an_unchanged_graph_is_adopted_once(store: Any) -> None:
+    """A run that goes on with the same graph, or twice with the same new one, adopts no more."""
+    paused(line("a", "b", "c", "d"), store)
+    line("a", "b", "c", "d").compile(store).advance("r", steps=1)
+    assert store.load("r").graphs == []
+    other = line("a", "b", "c", "d", "e").compile(store)
+    other.advance("r", steps=1)
+    other.advance("r", steps=1)
+    assert [use.first for use in store.load("r").graphs] == [0, 3]
+    assert other.resume("r").path == ["a", "b", "c", "d", "e"]
+
+
+def test_changes_in_a_notebook_cell(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that runs again replaces what it said of the past, and may take it back."""
+    notebook = Notebook()
+    install(monkeypatch, notebook)
+    graph = line("a", "b", version=2)
+    notebook.run("one", lambda: graph.renamed("old", "b"), lambda: graph.renamed("older", "a"))
+    notebook.run("two", lambda: graph.migration(1, 2)(lambda values: values))
+    notebook.run("two", lambda: graph.migration(1, 2)(lambda values: {**values}))
+    assert graph.definition.changes.nodes == {"old": "b", "older": "a"}
+    notebook.run("one", lambda: graph.renamed("old", "a"))
+    assert graph.definition.changes.nodes == {"old": "a"}
+    notebook.run("two", lambda: graph.add_node("x", body("x")))
+    assert graph.definition.changes.migrations == {}
