@@ -300,9 +300,13 @@ class Run(Generic[S]):
 
     @property
     def duration_ms(self) -> float:
-        """From the run's begin to its last commit, in milliseconds; pauses included."""
+        """From the run's begin to its last commit, in milliseconds; pauses included.
+
+        By the clock of the day: 0 when it was set back meanwhile.
+        """
         begin = datetime.fromisoformat(self.header.created_at)
-        return (datetime.fromisoformat(self.steps[-1].committed_at) - begin).total_seconds() * 1e3
+        took = datetime.fromisoformat(self.steps[-1].committed_at) - begin
+        return max(0.0, took.total_seconds() * 1e3)
 
     def took(self, source: str, target: str) -> bool:
         """Tell whether the arrow from one node to another ran."""

@@ -130,6 +130,8 @@ def test_a_loop_with_snapshots_is_resumed_and_forked(clock: str, store: Any) -> 
     assert [len(run.state_at(step).words) for step in range(21)] == list(range(21))
     assert len(run.records.snapshots) > 1
     assert flow.resume(run_id).status == "done"
+    assert flow.get(run_id).duration_ms >= 0
+    assert "loop · done" in str(flow.get(run_id))
     assert len(flow.fork(run_id, 10, update={"count": 18}).state.words) == 12
 
 
