@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
@@ -11,8 +12,12 @@ from graphflow.state.schema import StateSchema
 
 __all__ = ["described"]
 
-_NAMES: Final = frozenset({"ref", "schema_ref", "cls_name", "model_name", "title"})
-"""What a class is called, which its values do not depend on."""
+_NAMES: Final = frozenset({"ref", "schema_ref", "cls_name", "model_name", "title", "default"})
+"""What a class is called, and what its fields begin with: stored values do not depend on that."""
+
+
+_MODULES: Final = re.compile(r"""'[^']*'|"[^"]*"|(?:(?:[A-Za-z_]\w*|<locals>)\.)+""")
+"""What is quoted, or where a name comes from."""
 
 
 def described(schema: StateSchema[Any]) -> dict[str, Any]:
@@ -39,7 +44,10 @@ def described(schema: StateSchema[Any]) -> dict[str, Any]:
 
 
 def _type_words(annotation: Any) -> str:
-    return annotation.__name__ if type(annotation) is type else str(annotation)
+    """Write a type without the modules that its parts come from: a script is one by itself."""
+    if type(annotation) is type:
+        return annotation.__name__
+    return _MODULES.sub(lambda found: found[0] if found[0][0] in "'\"" else "", str(annotation))
 
 
 def _shape(schema: Schema, definitions: Mapping[str, Schema]) -> str:

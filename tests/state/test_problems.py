@@ -461,5 +461,6 @@ def test_what_is_stored_of_a_state_class():
     assert fields["text"] == {"type": "str", "reducer": None, "replays": False, "required": True}
     notes = {"type": "list[str] | None", "reducer": "append", "replays": True, "required": False}
     assert fields["notes"] == notes
+    assert fields["notes"]["type"] == "list[str] | None"
     replays = {name: field["replays"] for name, field in fields.items() if field["reducer"]}
     assert replays == {"notes": True, "few": False, "total": True, "ratio": False, "best": False}
