@@ -24,6 +24,7 @@ from graphflow.checkpoint.sqlite_sweep import (
     hide,
     sweep,
     sweep_steps,
+    write_briefly,
 )
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import RunStatus
@@ -146,7 +147,7 @@ def _drop(file: "SqliteFile", roots: Sequence[int], over: frozenset[RunStatus]) 
     """Drop runs with their children: as many in one transaction as take a short time."""
     todo = list(roots)
     while todo:
-        done, gone = file.write(partial(_drop_some, roots=tuple(todo), over=over))
+        done, gone = write_briefly(file, partial(_drop_some, roots=tuple(todo), over=over))
         del todo[:done]
         yield from gone
         for one in gone:

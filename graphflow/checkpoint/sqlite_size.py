@@ -70,8 +70,7 @@ def bytes_of(cursor: "Cursor", numbers: Sequence[int], below: int | None = None)
     """
     found = {}
     for table in OF_RUNS if below is None else OF_STEPS:
-        names = [name for _, name, *_ in cursor.execute(f"PRAGMA table_info({table})")]
-        each = " + ".join(map(_OF.format, names))
+        each = _sums.get(table) or _sum_of(cursor, table)
         place = "id = ?" if table == "runs" else "run = ?"
         if below is not None:
             place += " AND step < ?"
@@ -79,3 +78,13 @@ def bytes_of(cursor: "Cursor", numbers: Sequence[int], below: int | None = None)
         more = () if below is None else (below,)
         found[table] = sum(cursor.execute(sql, (run, *more)).fetchone()[0] for run in numbers)
     return found
+
+
+_sums: dict[str, str] = {}
+"""The bytes of a row of each table as SQL; the tables of all files that are open are the same."""
+
+
+def _sum_of(cursor: "Cursor", table: str) -> str:
+    names = [name for _, name, *_ in cursor.execute(f"PRAGMA table_info({table})")]
+    _sums[table] = " + ".join(map(_OF.format, names))
+    return _sums[table]

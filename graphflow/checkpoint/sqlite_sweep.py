@@ -1,10 +1,10 @@
 """Letting runs be there for nobody, and removing their rows: in transactions of a short time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from graphflow.checkpoint.sqlite_size import OF_RUNS, OF_STEPS, bytes_of, children_of
 from graphflow.checkpoint.sqlite_values import forget_runs, recount_uses
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graphflow.checkpoint.sqlite_file import SqliteFile
 
 __all__ = ["BRIEF", "Gone", "before_step", "count_steps", "hide", "remove_run", "sweep",
-           "sweep_steps"]  # fmt: skip
+           "sweep_steps", "write_briefly"]  # fmt: skip
 
 _HIDE: Final = (
     "UPDATE runs SET parent_run = id, run_id = ?, status = 'cancelled', owner = NULL, "
@@ -28,6 +28,9 @@ _RETIRE: Final = (
 _FEW: Final = 500  # steps of a family that goes in one transaction
 _SPAN: Final = 64  # steps whose rows are removed at once, at first
 BRIEF: Final = 0.02  # seconds that a transaction should take
+_NAP: Final = 0.011  # seconds between two of them
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,22 @@ def remove_run(cursor: "Cursor", number: int) -> None:
     cursor.execute(_RETIRE, (number,))
 
 
+def write_briefly(file: "SqliteFile", work: Callable[["Cursor"], _T]) -> _T:
+    """Do one of many transactions, and let those go ahead that wait meanwhile.
+
+    They look for the lock every ten milliseconds; without a pause it would be taken again before
+    they do, until the last of the many.
+    """
+    result = file.write(work)
+    sleep(_NAP)
+    return result
+
+
 def sweep(file: "SqliteFile", hidden: Sequence[int]) -> None:
     """Remove the rows of runs that are there for nobody."""
     for number in hidden:
         sweep_steps(file, number, 2**62)
-        file.write(partial(remove_run, number=number))
+        write_briefly(file, partial(remove_run, number=number))
 
 
 def sweep_steps(file: "SqliteFile", number: int, below: int) -> None:
@@ -87,9 +101,10 @@ def sweep_steps(file: "SqliteFile", number: int, below: int) -> None:
     span = _SPAN
     while True:
         begin = perf_counter()
-        if not file.write(partial(_remove_some, number=number, below=below, span=span)):
+        work = partial(_remove_some, number=number, below=below, span=span)
+        if not write_briefly(file, work):
             return
-        took = perf_counter() - begin
+        took = perf_counter() - begin - _NAP
         span = max(1, span // 2) if took > 2 * BRIEF else span * 2 if took < BRIEF else span
 
 
