@@ -33,6 +33,7 @@ from graphflow.policy import Budget, Defaults, Escalate, Limits
 from graphflow.retry import Retry
 from graphflow.routing import Command, Decision, Route, Send
 from graphflow.state.reducers import Reducer, Replace, add, append, merge, union
+from graphflow.state.secrets import Secret
 from graphflow.state.update import Update
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ __all__ = [
     "Route",
     "Run",
     "RunFailedError",
+    "Secret",
     "Send",
     "StateGraph",
     "Update",

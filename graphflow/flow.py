@@ -58,6 +58,7 @@ class Flow(Wakes[S]):
         pause_before: Sequence[str] = (),
         pause_after: Sequence[str] = (),
         check: str | None = None,
+        redact: Callable[[str], str] | None = None,
         is_current: Callable[[], bool] = lambda: True,
     ) -> None:
         check_bounds("compile", limits, budget)
@@ -66,7 +67,7 @@ class Flow(Wakes[S]):
         plan = Plan(definition, self._schema, watches=check == "mutation")
         self.store, self.limits, self._llm = _store_of(checkpointer), limits, llm
         pauses = frozenset(pause_before), frozenset(pause_after)
-        settings = Settings(lambda: self._client, limits, budget, deps, *pauses)
+        settings = Settings(lambda: self._client, limits, budget, deps, *pauses, redact)
         self._opener = Opener(plan, self.store, settings)
         self._opener.before_take = self._answer_overdue
         self._plan, self._runner = plan, Runner(plan, self.store, self._schema)

@@ -223,6 +223,7 @@ class StateGraph(Past, Nodes[S]):
         check: Literal["mutation"] | None = None,
         pause_before: Sequence[str] = (),
         pause_after: Sequence[str] = (),
+        redact: Callable[[str], str] | None = None,
     ) -> Flow[S]:
         """Check the graph and make it ready to run.
 
@@ -237,6 +238,9 @@ class StateGraph(Past, Nodes[S]):
                 ``state.items.append(1)``; costs an encoding of the whole state per step.
             pause_before: Nodes before which each run pauses; `resume` goes on.
             pause_after: Nodes after which it does. Those of a subgraph: ``"sub/draft"``.
+            redact: Given each text that is recorded beside the state (reasons, errors, tracebacks,
+                prompts, requests and answers of models), gives what is stored and told instead.
+                The values of `Secret` fields are taken out anyway.
 
         Raises:
             DefinitionError: An argument is of the wrong kind.
@@ -266,6 +270,7 @@ class StateGraph(Past, Nodes[S]):
             pause_before=pause_before,
             pause_after=pause_after,
             check=check,
+            redact=redact,
             is_current=lambda: self.definition is not None and self.edits == compiled,
         )
 

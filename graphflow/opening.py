@@ -48,6 +48,7 @@ class Settings:
     pause_before: frozenset[str] = frozenset()
     """Nodes, those of a subgraph with its name: `sub/draft`."""
     pause_after: frozenset[str] = frozenset()
+    redact: Callable[[str], str] | None = None
 
     def inside(self, node: str) -> Settings:
         """Give the settings of the children of a node."""
@@ -316,6 +317,7 @@ class Opener:
             deps,
             Ledger(budget, spent),
             asked.channel,
+            redact=self._settings.redact,
         )
 
     def _header(

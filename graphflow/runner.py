@@ -12,6 +12,7 @@ from graphflow.records import Ending, RunRecords
 from graphflow.run import Run, Seen
 from graphflow.shared import Interrupted
 from graphflow.state.schema import S, StateSchema
+from graphflow.state.secrets import without_secrets
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -74,7 +75,7 @@ class Runner(Generic[S]):
         if outcome is None or not outcome.errors:
             return run
         errors = list(outcome.errors.values())
-        words = failures(outcome.errors)
+        words = without_secrets(failures(outcome.errors))
         stop = "" if words.endswith((".", "?", "!")) else "."
         last = run.steps[-1].step
         raise RunFailedError(

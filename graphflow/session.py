@@ -26,6 +26,7 @@ from graphflow.records import (
     RunHeader,
     RunRecords,
 )
+from graphflow.redaction import redact_effect, redactor
 from graphflow.standing import end_of, latest, task_of
 from graphflow.surroundings import TaskSurroundings
 
@@ -214,6 +215,9 @@ class Session:
 
     def store_effect(self, effect: Stored) -> None:
         """Do to the store what an effect says; with an ending, let go of the run."""
+        redact = redactor(self.shared.redact)
+        if redact is not None:
+            redact_effect(effect, redact)
         if isinstance(effect, Commit):
             self._commit(effect)
             if effect.ending is not None:

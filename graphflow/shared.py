@@ -33,6 +33,8 @@ class Shared:
     """New limits, also for children that are open."""
     has_more: bool = True
     """Whether a larger budget was given, when the run is taken up."""
+    redact: Callable[[str], str] | None = None
+    """Takes out of texts beside the state what is not to be stored."""
     is_interrupted: bool = False
     _wakers: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from graphflow.errors import PauseSignal
 from graphflow.records import CallRecord, MemoRecord, RunHeader
+from graphflow.redaction import redact_call, redactor
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer, Lease
@@ -123,6 +124,9 @@ class TaskSurroundings:
         if self._account is not None:
             self._account.settle(call)
         self._session.used(call)
+        redact = redactor(self._session.shared.redact)
+        if redact is not None:
+            redact_call(call, redact)
         self._session.store.call(self._session.lease, call)
 
 

@@ -12,6 +12,7 @@ from graphflow.change.verdict import Finding
 from graphflow.definition import Definition
 from graphflow.errors import StateError, did_you_mean, text_of
 from graphflow.state.schema import StateSchema
+from graphflow.state.secrets import is_needed
 from graphflow.state.single import plain_text
 from graphflow.state.words import shown, what_is_wrong
 
@@ -137,7 +138,7 @@ class StateChange:
 
     def _fitting(self, found: Values, missing: Sequence[str]) -> Values:
         fields = self.schema.model.model_fields
-        required = [name for name in missing if fields[name].is_required()]
+        required = [name for name in missing if is_needed(fields[name])]
         if required:
             raise Unfit([self._required(name) for name in required])
         try:

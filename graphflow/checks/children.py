@@ -13,6 +13,7 @@ from graphflow.definition import ChildDef
 from graphflow.state.fit import never_fits
 from graphflow.state.problems import problems_of
 from graphflow.state.schema import StateSchema
+from graphflow.state.secrets import is_needed
 
 __all__ = ["inputs", "outputs"]
 
@@ -89,7 +90,7 @@ def _missing(where: str, inner: StateSchema[Any], given: Iterable[str], level: A
         return
     have, missing = set(given), []
     for name, info in inner.model.model_fields.items():
-        if info.is_required() and not have & {name, info.validation_alias}:
+        if is_needed(info) and not have & {name, info.validation_alias}:
             missing.append(name)
     if missing:
         yield Problem(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from graphflow.state.codec import Schema, leaves
 from graphflow.state.schema import StateSchema
+from graphflow.state.secrets import is_needed
 
 __all__ = ["described"]
 
@@ -35,7 +36,7 @@ def described(schema: StateSchema[Any]) -> dict[str, Any]:
                 "type": _type_words(info.annotation),
                 "reducer": r.name if (r := schema.reducers.get(name)) else None,
                 "replays": name in schema.replays,
-                "required": info.is_required(),
+                "required": is_needed(info),
                 "shape": _shape(parts.fields[name]["schema"], parts.definitions),
             }
             for name, info in schema.model.model_fields.items()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic_core import SchemaValidator
 
 from graphflow.state.codec import (
@@ -18,6 +18,7 @@ from graphflow.state.codec import (
     with_definitions,
 )
 from graphflow.state.reducers import BuiltIn, Reducer
+from graphflow.state.secrets import Secret
 from graphflow.state.words import shown, what_is_wrong
 
 __all__ = ["WORK", "Parts", "is_open_tuple", "parts_of", "problems_of", "reducer_of"]
@@ -156,18 +157,33 @@ def _record_problems(model: type[Any]) -> Iterator[str]:
         if info.exclude or getattr(info, "exclude_if", None):
             option = "exclude=True" if info.exclude else "exclude_if"
             yield f"{model.__name__}.{name} has {option} and would not be stored; remove it"
-        types = [part for part in _inner_annotations(info.annotation) if isinstance(part, type)]
+        inner = [get_origin(part) or part for part in _inner_annotations(info.annotation)]
+        types = [part for part in inner if isinstance(part, type)]
+        if any(isinstance(mark, Secret) for mark in info.metadata):
+            types = [kind for kind in types if not _is_secret(kind)]
+            if info.annotation is not SecretStr:
+                yield f"{model.__name__}.{name}: a Secret is a SecretStr, which is shown nowhere"
         yield from (f"{model.__name__}.{name}: {words}" for words in _unwanted(types))
 
 
 def _unwanted(types: Iterable[type]) -> Iterator[str]:
-    from pydantic import ImportString, SecretBytes, SecretStr  # slow to import, and loaded by now
+    from pydantic import ImportString  # slow to import, and loaded by now
 
     for kind in types:
-        if issubclass(kind, SecretStr | SecretBytes):
-            yield "a secret does not belong in what is stored; read it from the environment"
+        if _is_secret(kind):
+            yield (
+                "a secret does not belong in what is stored; read it from the environment: put it"
+                " into deps, or write Annotated[SecretStr, Secret('API_KEY')]"
+            )
         elif issubclass(kind, ImportString):
             yield "it would import what a database names; store the name as a str"
+
+
+def _is_secret(kind: Any) -> bool:
+    from pydantic import Secret as AnySecret
+    from pydantic import SecretBytes, SecretStr
+
+    return isinstance(kind, type) and issubclass(kind, SecretStr | SecretBytes | AnySecret)
 
 
 def _metadata_problems(info: Any) -> Iterator[str]:

@@ -1,0 +1,91 @@
+"""Secrets in a state: stored as the name of where they come from, and taken out of other texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic_core import core_schema
+
+__all__ = ["Secret", "has_secrets", "is_needed", "without_secrets"]
+
+_SIGN: Final = "secret:"
+_SHORTEST: Final = 4  # characters; shorter ones are parts of ordinary words
+_known: dict[str, str] = {}
+"""The values that this process has read, with their names."""
+
+
+class Secret:
+    """Marks a field whose value is never stored: ``Annotated[SecretStr, Secret("API_KEY")]``.
+
+    The records hold the name alone; whoever begins, resumes or reads the run gets the value from
+    the environment, or from a function. The field needs no input and no default.
+
+    Args:
+        name: The environment variable, or what the function is called with.
+        source: Gives the value of the name, as a lookup in a vault does.
+    """
+
+    def __init__(self, name: str, source: Callable[[str], str | None] | None = None) -> None:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"Secret({name!r}): name the environment variable it comes from")
+        self.name, self._source = name, source
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r})"
+
+    def value(self) -> Any:
+        """Read it.
+
+        Returns:
+            A pydantic SecretStr.
+
+        Raises:
+            ValueError: It is not set.
+        """
+        from pydantic import SecretStr
+
+        found = (self._source or os.environ.get)(self.name)
+        if not isinstance(found, str) or not found:
+            how = f"set the environment variable {self.name}"
+            how = how if self._source is None else f"its source gave nothing for {self.name!r}"
+            raise ValueError(f"the secret {self.name!r} is not there: {how}, then go on")
+        if len(found) >= _SHORTEST:
+            _known[found] = self.name
+        return SecretStr(found)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any = None) -> Any:
+        """Take and give the name where JSON is concerned, and the value elsewhere."""
+        if handler is None:  # the class itself stands in Annotated
+            raise TypeError("Annotated[SecretStr, Secret]: say where it comes from: Secret('KEY')")
+        written = core_schema.plain_serializer_function_ser_schema(
+            lambda _: _SIGN + self.name, return_schema=core_schema.str_schema(), when_used="json"
+        )
+        taken = core_schema.no_info_plain_validator_function(self._taken, serialization=written)
+        return core_schema.with_default_schema(taken, default_factory=self.value)
+
+    def _taken(self, given: Any) -> Any:
+        found = self.value()
+        plain = found.get_secret_value()
+        if given in (_SIGN + self.name, found, plain):
+            return found
+        raise ValueError(f"it comes from {self.name!r} alone: leave it out")
+
+
+def has_secrets() -> bool:
+    """Tell whether this process has read a secret."""
+    return bool(_known)
+
+
+def without_secrets(text: str) -> str:
+    """Put the names of secrets in the places of their values."""
+    for value, name in sorted(_known.items(), key=lambda known: -len(known[0])):
+        if value in text:
+            text = text.replace(value, f"[secret {name}]")
+    return text
+
+
+def is_needed(info: Any) -> bool:
+    """Tell whether a field of a model must be given: a secret comes by itself."""
+    return bool(info.is_required()) and not any(isinstance(m, Secret) for m in info.metadata)

@@ -1,0 +1,233 @@
+"""Secrets: they are where they are needed, and in nothing that is stored, told or shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from click.testing import CliRunner
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from graphflow import (
+    END,
+    START,
+    Context,
+    Decision,
+    RunFailedError,
+    Secret,
+    StateGraph,
+    append,
+)
+from graphflow.cli.main import cli
+from graphflow.errors import GraphflowError, InputError, InvalidUpdateError, StateError
+from graphflow.state.problems import problems_of
+
+TOKEN = "-".join(["sk", "7f3a", "0451", "hidden"])
+ALLOWED: list[str] = []
+
+
+class Work(BaseModel):
+    text: str
+    key: Annotated[SecretStr, Secret("THE_KEY")]
+    parts: list[str] = []
+    done: list[str] = []
+    said: str = ""
+    log: Annotated[list[str], append] = []
+
+
+class Inner(BaseModel):
+    text: str
+    key: Annotated[SecretStr, Secret("THE_KEY")]
+    answer: str = ""
+
+
+def lookup(part: str, ctx: Context[Any]) -> str:
+    return part.upper()
+
+
+def check(state: Inner) -> dict[str, Any]:
+    assert state.key.get_secret_value() == TOKEN
+    return {"answer": "in" + state.text}
+
+
+def call(state: Work) -> dict[str, Any]:
+    key = state.key.get_secret_value()
+    assert key == TOKEN
+    if "fail" in state.text and "call" not in ALLOWED:
+        raise ConnectionError(f"401: the key {key} is not known, {key!r}")
+    return {"log": ["called"]}
+
+
+def route(state: Work) -> Any:
+    key = state.key.get_secret_value()
+    return Decision("ask", reason=f"it came with {key}", evidence={"header": f"Bearer {key}"})
+
+
+def graph_of(called: Any = call) -> StateGraph[Work]:
+    inner = StateGraph(Inner, name="inner")
+    inner.add_node("check", check)
+    inner.add_edge(START, "check")
+    inner.add_edge("check", END)
+    graph = StateGraph(Work, name="work")
+    graph.add_map("look", lookup, over="parts", into="done")
+    graph.add_node("deeper", inner, input={"text": "text"}, output=lambda s: {"log": [s.answer]})
+    graph.add_node("call", called)
+    graph.add_question(
+        "ask", prompt=lambda s: f"May {s.key.get_secret_value()} be used?", into="said", answer=str
+    )
+    graph.add_edge(START, "look")
+    graph.add_edge("look", "deeper")
+    graph.add_edge("deeper", "call")
+    graph.add_conditional_edges("call", route, ["ask", END])
+    graph.add_edge("ask", END)
+    return graph
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("THE_KEY", TOKEN)
+    ALLOWED.clear()
+    yield
+    ALLOWED.clear()
+
+
+def shown(flow: Any, run_id: str) -> str:
+    """Put together all that can be seen of a run."""
+    run = flow.get(run_id)
+    drawing = run.draw()
+    texts = [str(run), repr(run), repr(run.state), drawing.dot, drawing.mermaid, drawing.text]
+    texts += [json.dumps(run.values), repr(run.records)]
+    texts += [repr(run.decisions), repr(run.questions), repr(run.attempts)]
+    try:
+        texts += [drawing.svg(), drawing.html()]
+    except GraphflowError:  # there is no Graphviz
+        texts.append("")
+    for words in (["show", run_id], ["show", run_id, "--json"], ["show", run_id, "--steps"],
+                  ["runs", "--json"], ["questions"]):  # fmt: skip
+        texts.append(CliRunner().invoke(cli, [*words, "--db", str(flow.store.path)]).output)
+    return "\n".join(texts)
+
+
+@pytest.mark.usefixtures("key")
+def test_a_secret_is_nowhere(tmp_path: Path) -> None:
+    """Through failures, decisions, questions, children and maps: in no byte, event or drawing."""
+    db = tmp_path / "runs.db"
+    flow = graph_of().compile(db)
+    with pytest.raises(RunFailedError) as caught:
+        flow.run({"text": "fail", "parts": ["a", "b"]}, run_id="one")
+    assert TOKEN not in str(caught.value)
+    assert "[secret THE_KEY]" in str(caught.value)
+    ALLOWED.append("call")
+    events = [repr(event) for event in flow.stream({"text": "fine", "parts": ["c"]}, run_id="two")]
+    assert any("QuestionEvent" in event for event in events)
+    assert flow.resume("one").status == "paused"
+    assert "[secret THE_KEY]" in flow.get("one").open_questions["ask"].prompt
+    seen = [shown(flow, "one"), shown(flow, "two"), *events]
+    flow.answer("two", "yes")
+    assert flow.get("two").status == "done"
+    seen.append(shown(flow, "two"))
+    files = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    flow.close()
+    files += [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    assert not [text for text in seen if TOKEN in text]
+    assert not [raw for raw in files if TOKEN.encode() in raw]
+    assert any(b"secret:THE_KEY" in raw for raw in files)
+
+
+@pytest.mark.usefixtures("key")
+def test_another_process_gets_the_value_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who resumes has the value of his own environment; without one, the error says what to set."""
+    flow = graph_of().compile(tmp_path / "runs.db")
+    flow.run({"text": "fine"}, run_id="one")
+    monkeypatch.delenv("THE_KEY")
+    with pytest.raises(StateError, match=r"key.*THE_KEY"):
+        _ = flow.get("one").state
+    with pytest.raises(StateError, match="set the environment variable THE_KEY"):
+        flow.answer("one", "yes")
+    assert flow.get("one").values["key"] == "secret:THE_KEY"
+    with pytest.raises(InputError, match="THE_KEY"):
+        flow.run({"text": "fine"})
+    monkeypatch.setenv("THE_KEY", "another-one")
+    assert flow.get("one").state.key.get_secret_value() == "another-one"
+    flow.close()
+
+
+@pytest.mark.usefixtures("key")
+def test_a_secret_is_given_by_its_name_alone() -> None:
+    """Another value is refused, in the input as in an update, and the refusal does not show it."""
+    flow = graph_of(lambda s: {"key": SecretStr("other-value-1")}).compile()
+    with pytest.raises(InputError) as refused:
+        flow.run({"text": "x", "key": SecretStr("other-value-2")})
+    assert "other-value-2" not in str(refused.value)
+    with pytest.raises(RunFailedError) as failed:
+        flow.run({"text": "x"})
+    assert isinstance(failed.value.__cause__, InvalidUpdateError)
+    assert "other-value-1" not in str(failed.value)
+    assert "THE_KEY" in str(failed.value)
+
+
+def test_a_function_may_give_the_value() -> None:
+    """A secret may come of a vault: a function is called with its name."""
+
+    class State(BaseModel):
+        key: Annotated[SecretStr, Secret("db/password", lambda name: f"value of {name}")]
+        seen: int = 0
+
+    graph = StateGraph(State, name="vault")
+    graph.add_node("use", lambda s: {"seen": len(s.key.get_secret_value())})
+    graph.add_edge(START, "use")
+    graph.add_edge("use", END)
+    run = graph.compile().run({})
+    assert run.state.seen == len("value of db/password")
+    assert run.values["key"] == "secret:db/password"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        (SecretStr, "put it into deps"),
+        (SecretBytes, "put it into deps"),
+        (list[SecretStr], "put it into deps"),
+        (Annotated[str, Secret("X")], "a Secret is a SecretStr"),
+    ],
+)
+def test_what_could_be_stored_is_refused(annotation: Any, words: str) -> None:
+    """A secret that is not given by reference is no part of a state, and the fix is named."""
+    made = type("State", (BaseModel,), {"__annotations__": {"x": annotation}})
+    assert [problem for problem in problems_of(made) if words in problem]
+
+
+def test_the_mark_alone_says_too_little() -> None:
+    """`Secret` without a name is refused where the class is defined."""
+    with pytest.raises(TypeError, match="say where it comes from"):
+        type("State", (BaseModel,), {"__annotations__": {"x": Annotated[SecretStr, Secret]}})
+
+
+def test_a_hook_redacts_what_is_recorded(tmp_path: Path) -> None:
+    """`redact=` sees what is stored beside the state, before it is stored or told."""
+
+    class State(BaseModel):
+        n: int = 0
+
+    graph = StateGraph(State, name="hooked")
+
+    def fails(state: State) -> dict[str, Any]:
+        raise ConnectionError("card 4111-1111 refused")
+
+    graph.add_node("pay", fails)
+    graph.add_edge(START, "pay")
+    graph.add_edge("pay", END)
+    flow = graph.compile(tmp_path / "r.db", redact=lambda text: text.replace("4111-1111", "****"))
+    with pytest.raises(RunFailedError):
+        flow.run({}, run_id="one")
+    (attempt,) = flow.get("one").attempts
+    assert attempt.error == "card **** refused"
+    assert "4111" not in attempt.traceback
+    assert "4111" not in (flow.get("one").error or "")
+    flow.close()
+    assert b"4111-1111" not in (tmp_path / "r.db").read_bytes()
