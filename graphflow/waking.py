@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from graphflow.adopting import adopt
-from graphflow.answering import answer_question, find_open, overdue, the_question, worded
+from graphflow.answering import Open, answer_question, find_open, overdue, the_question, worded
 from graphflow.asked import Asked
 from graphflow.change.verdict import Verdict
 from graphflow.changing import judged_with_children, refuse_changed
@@ -317,14 +317,25 @@ class Wakes(Generic[S]):
 
     def _store_answer(self, run_id: str, value: Any, key: str | None, *, goes_on: bool) -> str:
         """Store an answer, if the run can go on with it; give the run's whole id."""
-        records = adopt(self._opener, self._opener.find(run_id))
-        asked = the_question(records, find_open(self.store, records), key)
+        records, asked = self._asked(run_id, key)
         if goes_on:
             refuse_changed(self._plan, self.store, records)
             restore(self._plan, records)
         text = worded(self._plan, asked, value)
         answer_question(self._opener, asked, text, "person")
         return records.header.run_id
+
+    def _asked(self, run_id: str, key: str | None) -> tuple[RunRecords, Open]:
+        """Find the question that is meant, after the run has gone over to today's graph."""
+        records = self._opener.find(run_id)
+        found = find_open(self.store, records)
+        today = adopt(self._opener, records)
+        if today is records:
+            return records, the_question(records, found, key)
+        ids, later = [one.id for one in found], find_open(self.store, today)
+        if key in ids and len(later) == len(ids):  # it may be named as it was a moment ago
+            key = later[ids.index(key)].id
+        return today, the_question(today, later, key)
 
     def _answer_overdue(self, records: RunRecords) -> RunRecords:
         """Answer the questions whose deadline has passed; give the run as it stands then."""

@@ -19,7 +19,7 @@ from graphflow.change.verdict import Finding, Verdict, changed
 from graphflow.clock import now
 from graphflow.errors import did_you_mean
 from graphflow.history import Counters, States, counters_at
-from graphflow.names import spelled
+from graphflow.names import START, spelled
 from graphflow.plan import Plan
 from graphflow.records import (
     Adoption,
@@ -184,6 +184,12 @@ class _Judging:
 
     def judged(self) -> Judged:
         """Judge it."""
+        run_id, name = self._records.header.run_id, self._plan.name
+        if self._use.version > self._plan.definition.version:  # nothing else can be said then
+            try:
+                self._change()
+            except Unfit as unfit:
+                return Judged(Verdict.of(run_id, name, unfit.findings, same=False))
         carried = self._carried()
         if carried is not None:
             fields = self._change().names
@@ -191,7 +197,6 @@ class _Judging:
                 self._use.spec, self._plan.spec, _node_names(self._plan, self._use), fields
             )
             self._findings += self._versions()
-        run_id, name = self._records.header.run_id, self._plan.name
         verdict = Verdict.of(run_id, name, self._findings, same=False)
         return Judged(verdict, carried if verdict.can_go_on else None, self._cause)
 
@@ -216,9 +221,9 @@ class _Judging:
     def gone(self, name: str, words: str = "the run stands before") -> Finding:
         """Say that the graph has no place any more for a node that is needed."""
         plan = self._plan
-        known = [other for other in plan.nodes if other != "__start__"]
+        known = [other for other in plan.nodes if other != START]
         near = did_you_mean(name, known)
-        new = near.split("'")[1] if near.startswith(" Did you mean") else "ITS NEW NAME"
+        new = near.split("'")[1] if near.startswith(" Did you mean") else self._only_new()
         fix = f'graph.renamed("{name}", "{new}"), or put the node back'
         return Finding(
             "refused",
@@ -226,6 +231,12 @@ class _Judging:
             f"{words} it, and graph {plan.name!r} does not have it any more.{near}",
             f"Write {fix}",
         )
+
+    def _only_new(self) -> str:
+        """Name the node that is new, if there is just one; else say that a name is to be put."""
+        before = {node["name"] for node in self._use.spec.get("nodes", ())}
+        new = [name for name in self._plan.nodes if name != START and name not in before]
+        return new[0] if len(new) == 1 else "ITS NEW NAME"
 
     def _change(self) -> StateChange:
         plan, use = self._plan, self._use
