@@ -29,23 +29,32 @@ _FIRST = 20
     type=click.IntRange(min=1),
     help=f"At most N runs; by default {_FIRST}, and all with --json.",
 )
+@click.option("--size", is_flag=True, help="Say how many bytes each run takes.")
 @database_option
 @json_option
 def runs(
-    status: RunStatus | None, graph: str | None, limit: int | None, database: str, as_json: bool
+    *,
+    status: RunStatus | None,
+    graph: str | None,
+    limit: int | None,
+    size: bool,
+    database: str,
+    as_json: bool,
 ) -> None:
     """List runs, newest first."""
     most = limit if limit is not None or as_json else _FIRST
     with Output(as_json=as_json) as out, opened(database) as store:
         found = store.runs(status=status, graph=graph, limit=None if most is None else most + 1)
         more, found = found[most:] if most is not None else [], found[:most]
+        sizes = {h.run_id: store.size(h.run_id).bytes for h in found} if size else {}
         if as_json:
-            out.json([header_document(header) for header in found])
+            more_of = {run_id: {"bytes": many} for run_id, many in sizes.items()}
+            out.json([header_document(h) | more_of.get(h.run_id, {}) for h in found])
             return
         if not found:
             out.say("no runs")
             return
-        head, *lines = run_list(found)
+        head, *lines = run_list(found, sizes)
         out.say(head, dim=True)
         for header, line in zip(found, lines, strict=True):
             out.say(line, fg=None if header.status == "done" else STYLES[header.status])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphflow.cli.asked import Asked, all_asked, expected
@@ -62,20 +62,22 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> Iterator[str]:
         yield (indent + "  ".join(cells)).rstrip()
 
 
-def run_list(headers: Iterable[RunHeader]) -> list[str]:
-    """Set runs in columns, one a line, under a head."""
+def run_list(headers: Iterable[RunHeader], sizes: Mapping[str, int] | None = None) -> list[str]:
+    """Set runs in columns, one a line, under a head; with `sizes` the bytes of each."""
     rows = [
         (
             h.run_id,
             h.status,
             cut(h.graph),
             step_count(h),
+            *([f"{number(sizes[h.run_id])} bytes"] if sizes else []),
             _time(h.created_at),
             cut(why(h), 60),
         )
         for h in headers
     ]
-    return list(aligned([("run", "status", "graph", "", "begun (UTC)", ""), *rows], indent=""))
+    head = ("run", "status", "graph", "", *([""] if sizes else []), "begun (UTC)", "")
+    return list(aligned([head, *rows], indent=""))
 
 
 def asked_list(found: Iterable[Asked]) -> list[str]:

@@ -247,6 +247,32 @@ def test_a_snapshot_that_came_meanwhile_is_continued(store):
     assert list(store.verify()) == []
 
 
+SAVING = """
+import sys
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.testing.upkeep import begin_counting, count_on
+store = SqliteCheckpointer(sys.argv[1], durability="normal")
+lease = begin_counting(store, "writer")
+print("begun", flush=True)
+for step in range(1, 401):
+    count_on(store, lease, step, snapshot=step if step % 10 == 0 else None)
+print("done", flush=True)
+"""
+
+
+def test_a_process_that_writes_is_not_disturbed(store, db, python):
+    """While its run is pruned again and again, another process commits its steps and snapshots."""
+    process = python(SAVING, db)
+    assert process.stdout.readline() == "begun\n"
+    cuts = [store.prune(Wish(steps=2)).cut.get("writer", 0) for _ in range(15)]
+    assert process.stdout.readline() == "done\n"
+    cuts += [store.prune(Wish(steps=2)).cut.get("writer", 0)]
+    records = store.load("writer")
+    assert [step.step for step in records.steps] == list(range(max(cuts), 401))
+    assert max(cuts) > 300
+    assert list(store.verify()) == []
+
+
 # -- verify -----------------------------------------------------------------------------------
 
 DAMAGE = {

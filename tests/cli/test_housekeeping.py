@@ -49,6 +49,25 @@ def test_prune_drops_old_steps(call, document, runs):
     assert document("doctor", "--verify", "--db", "a.db")["findings"] == []
 
 
+def test_runs_says_what_each_takes(call, document, runs):
+    """With --size the list has the bytes of each run; a pruned one takes less."""
+    before = {one["run_id"]: one["bytes"] for one in document("runs", "--size", "--db", "a.db")}
+    assert min(before.values()) > 500
+    told = call("runs", "--size", "--db", "a.db").stdout
+    assert " bytes " in told.splitlines()[1]
+    call("prune", "--steps", 1, "--db", "a.db")
+    after = {one["run_id"]: one["bytes"] for one in document("runs", "--size", "--db", "a.db")}
+    assert after["run-0"] < before["run-0"]
+    assert "bytes" not in document("runs", "--db", "a.db")[0]
+
+
+def test_a_pruned_run_is_shown_up_to_a_step(call, runs):
+    """`show --until` of a run without its oldest steps shows those that it has."""
+    call("prune", "--steps", 3, "--db", "a.db")
+    assert call("show", "run-4", "--until", 24, "--db", "a.db").exit_code == 0
+    assert call("show", "run-4", "--until", 3, "--db", "a.db").exit_code == 2
+
+
 def test_prune_wants_to_know_what(call, runs):
     """Nothing is dropped by default, and an age has a unit."""
     result = call("prune", "--db", "a.db")
