@@ -249,6 +249,22 @@ def test_a_database_that_another_program_locks(db, store, impatient):
     store.close()
 
 
+def test_a_write_asks_for_the_file_before_it_reads(db, store):
+    """No other program writes between what a verb reads and what it stores."""
+    begin(store)
+    other = sqlite3.connect(db, isolation_level=None, timeout=0)
+
+    def work(cursor):
+        cursor.execute("SELECT count(*) FROM runs").fetchone()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+
+    store._file.write(work)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    other.close()
+
+
 def test_writers_wait_for_each_other(db, store, impatient):
     """Whoever commits, opens or closes waits for the writers' lock; reading does not."""
     lease = begin(store)
