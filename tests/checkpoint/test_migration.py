@@ -43,7 +43,7 @@ def test_an_old_run_is_read_as_it_was(old):
     digests = [own for (own,) in written.execute("SELECT digest FROM steps ORDER BY run, step")]
     written.close()
     store = SqliteCheckpointer(old)
-    assert [h.run_id for h in store.runs()] == ["done", "paused", "open"]
+    assert [h.run_id for h in store.runs()] == ["open", "done", "paused"]  # the last begun first
     records = store.load("open")
     assert facts(records.steps) == facts(
         [a_step(0), a_step(1, tasks=2, joins=True), a_step(2, tasks=2, joins=True)]
