@@ -16,6 +16,7 @@ from graphflow.session import Session, as_before
 from graphflow.standing import is_incomplete, task_of
 from graphflow.state.single import Single, plain_text
 from graphflow.state.words import first_field
+from graphflow.stored import parsed, unreadable
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -210,15 +211,35 @@ def _by_schema(question: QuestionRecord, value: Any) -> str:
     from jsonschema import Draft202012Validator
 
     text = plain_text(value)
-    schema, formats = json.loads(question.schema_json), Draft202012Validator.FORMAT_CHECKER
+    schema = parsed(question.schema_json, column="schema_json")
+    formats = Draft202012Validator.FORMAT_CHECKER
+    _refuse_far_schemas(question, schema)
     validator = Draft202012Validator(schema, format_checker=formats)
-    errors = sorted(validator.iter_errors(json.loads(text)), key=lambda e: list(map(str, e.path)))
+    try:
+        found = list(validator.iter_errors(json.loads(text)))
+    except Exception as error:  # whatever a schema that nobody wrote leads to
+        raise unreadable("", question.step, "the schema of its question", error) from error
+    errors = sorted(found, key=lambda e: list(map(str, e.path)))
     if errors:
         where = ".".join(map(str, errors[0].path))
         raise AnswerError(
             f"{where}: {errors[0].message}" if where else errors[0].message, field=where
         )
     return text
+
+
+def _refuse_far_schemas(question: QuestionRecord, schema: Any) -> None:
+    """Refuse a stored schema that refers to another document: it would be fetched."""
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        parts.extend(inner)
+        for name in ("$ref", "$dynamicRef") if isinstance(part, dict) else ():
+            where = part.get(name)
+            if isinstance(where, str) and not where.startswith("#"):
+                error = ValueError(f"it names {where!r}")
+                raise unreadable("", question.step, "the schema of its question", error)
 
 
 def _field(error: StateError) -> str:

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 import graphflow
+from graphflow.answering import _by_schema
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError, GraphflowError
 from graphflow.stored import MAX_DEPTH, is_deep
+from graphflow.testing.records import a_question
 from tests.chaos import amount
 from tests.checkpoint import golden
 from tests.hostile.sealing import reseal
@@ -195,6 +197,25 @@ def test_the_limit_of_depth_is_exact(levels: int, ends: str) -> None:
     text = (ends[0] + inner) * (levels - 1) + ends + (noise + ends[1]) * (levels - 1)
     assert json.loads(text) is not None
     assert is_deep(text) == (levels > MAX_DEPTH)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "http://127.0.0.1:9/schema.json"},
+        {"properties": {"a": {"$dynamicRef": "file:///etc/passwd"}}, "type": "object"},
+        {"type": 5},
+        {"pattern": "("},
+        {"$ref": "#/nowhere"},
+        {"allOf": [{"$ref": "#"}]},
+    ],
+)
+def test_a_hostile_schema_fetches_nothing(schema: dict[str, Any]) -> None:
+    """The stored schema of a question is held against answers without leaving the process."""
+    question = a_question(1)
+    question.schema_json = json.dumps(schema)
+    with pytest.raises(GraphflowError):
+        _by_schema(question, "an answer")
 
 
 def test_the_corpus_is_what_it_says() -> None:
