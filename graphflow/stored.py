@@ -5,8 +5,6 @@ for reading and writing. A value nested deeper than that fails in the node that 
 """
 
 import json
-import re
-from collections import defaultdict
 from itertools import accumulate
 from typing import Any, Final
 
@@ -30,9 +28,8 @@ UNREADABLE: Final = (
 )
 """What can go wrong in making something of records that no graphflow has written."""
 
-_STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_NO_BRACKETS: Final = {code: None for code in range(128) if chr(code) not in "[]{}"}
-_STEPS: Final = defaultdict(int, {"[": 1, "{": 1, "]": -1, "}": -1})
+_NO_BRACKETS: Final = bytes(code for code in range(256) if code not in b"[]{}")
+_STEPS: Final = {ord(sign): step for sign, step in (("[", 1), ("{", 1), ("]", -1), ("}", -1))}
 _USUAL: Final = 8
 
 
@@ -43,10 +40,12 @@ def is_deep(text: str) -> bool:
     """
     if len(text) <= 2 * MAX_DEPTH or text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
+    # Without quotes that are escaped, every other part between quotes is a string
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    left = "".join(outside).encode("utf-8", "replace").translate(None, _NO_BRACKETS)
     # A level is taken off by removing all pairs that have nothing between them
-    left = _STRINGS.sub("", text).translate(_NO_BRACKETS)
     for _ in range(_USUAL):
-        left = left.replace("[]", "").replace("{}", "")
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
     depths = accumulate(map(_STEPS.__getitem__, left))
     return _USUAL + max(depths, default=-_USUAL) > MAX_DEPTH
 
