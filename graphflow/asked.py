@@ -37,7 +37,8 @@ class Asked:
 def budget_of(header: RunHeader) -> Budget | None:
     """Read the budget that is stored with a run."""
     stored = json.loads(header.budget_json)
-    return Budget(**stored) if stored else None
+    is_bound = any(bound is not None for bound in stored.values())
+    return Budget(**stored) if is_bound else None  # seconds without end are no bound
 
 
 @lru_cache(maxsize=32)  # thousands of runs begin with the same

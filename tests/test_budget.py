@@ -612,7 +612,9 @@ def test_a_nodes_seconds_lead_to_its_edge_not_to_a_retry(store: Any) -> None:
 def test_seconds_without_end_are_no_bound(store: Any) -> None:
     """Budget(seconds=math.inf) is no error that a body meets."""
     flow = line(("a", lambda s: threading.Event().wait(0.1) or None)).compile(store)
-    assert flow.run({}, budget=Budget(seconds=math.inf)).status == "done"
+    run = flow.run({}, budget=Budget(seconds=math.inf))
+    assert run.status == "done"
+    assert flow.resume(run.run_id).status == "done"
 
 
 # --------------------------------------------------------------------------------- beside others

@@ -81,7 +81,8 @@ def _check_same(limits: str, budget: str) -> None:
         raise ValueError("limits or budget are nested")
     if given := json.loads(limits):
         Limits(**given)
-    if bound := json.loads(budget):
+    bound = json.loads(budget)
+    if any(value is not None for value in bound.values()):
         Budget(**bound)
 
 
