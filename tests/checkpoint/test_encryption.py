@@ -628,3 +628,11 @@ def test_a_copy_of_the_file_opens_with_its_key(tmp_path, db, content):
     with pytest.raises(CheckpointCorruptError):
         mixed.load("run-1")
     mixed.close()
+
+
+def test_a_digest_needs_the_key():
+    """Who has another key, or none, makes other digests and addresses of the same text."""
+    one, other = Cipher(b"1" * 32, "salt"), Cipher(b"2" * 32, "salt")
+    assert one.digest_of("text") == Cipher(b"1" * 32, "salt").digest_of("text")
+    assert one.digest_of("text") != other.digest_of("text")
+    assert one.address("text") != other.address("text")

@@ -407,7 +407,7 @@ MUTANTS = [
         RUNS,
         "if not is_sealed(cursor, number, by):",
         "if number < 0:",
-        "tests/checkpoint",
+        INTEGRITY,
     ),
     mutant(
         "long values are not verified",
@@ -421,14 +421,14 @@ MUTANTS = [
         CHECK,
         "        if part.anchor is not None:\n            check_row(",
         "        if part.anchor is not None and not part.anchor:\n            check_row(",
-        "tests/checkpoint",
+        "tests/checkpoint/test_upkeep.py",
     ),
     mutant(
         "an adoption is not verified",
         CHECK,
         'if step_digest is not None and digest("adoption", rows, by) != row[-1]:',
         "if step_digest is not None and not rows:",
-        "tests/checkpoint",
+        INTEGRITY,
     ),
     mutant(
         "a value is encrypted for any place",
@@ -472,7 +472,7 @@ MUTANTS = [
         PRUNE,
         "if not _forks(cursor, family):  # somebody",
         "if family:  # somebody",
-        "tests/checkpoint",
+        "tests/checkpoint/test_upkeep.py",
     ),
     mutant(
         "a cut forgets a fork",
