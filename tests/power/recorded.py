@@ -176,6 +176,9 @@ class _Connection:
     def total_changes(self) -> int:
         return self.own.total_changes()
 
+    def setlimit(self, category: int, limit: int) -> int:
+        return self.own.limit(category, limit)
+
     def cursor(self) -> _Cursor:
         return _Cursor(self)
 
