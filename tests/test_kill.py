@@ -43,6 +43,8 @@ def test_kills_at_random_lose_nothing_and_repeat_nothing(
             is_within = chance.random() < 0.9  # else perhaps before the first body
             after = chance.uniform(0, 0.8 if is_within else 0.1) * seconds[name]
             answer = killed.go(seconds=after, is_within=is_within)
+            # As fast as the machine is now: most kills are to come before the end
+            seconds[name] *= 0.8 if answer["code"] == 0 else 1.05
             if answer["code"] == 0:
                 break
             inside += killed.is_inside
