@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import GeneratorType
 from typing import Annotated, Any
 
 import pytest
@@ -752,11 +753,14 @@ def test_ctrl_c_anywhere(face: str, tmp_path: Path) -> None:
 class AtCall:
     """Raises KeyboardInterrupt where Python looks for signals: the nth time in graphflow's code.
 
-    Those places are the entry of a function, and the return of one that is written in C.
+    Those places are the entry of a function, and the return of one that is written in C. A
+    generator that is thrown away before its end is entered once more, and Python does not look
+    then: an interrupt that is raised there is none.
     """
 
     def __init__(self, number: int) -> None:
         self.left, self.where = number, ""
+        self.hook = sys.unraisablehook
 
     def __call__(self, frame: Any, event: str, argument: Any) -> None:
         name = frame.f_code.co_filename
@@ -767,6 +771,11 @@ class AtCall:
             self.where = f"{Path(name).name}:{frame.f_lineno} {frame.f_code.co_name} ({event})"
             raise KeyboardInterrupt
 
+    def lost(self, error: Any) -> None:
+        """Hear of an exception that nobody could be given."""
+        if not (isinstance(error.object, GeneratorType) and error.exc_type is KeyboardInterrupt):
+            self.hook(error)
+
 
 def interrupted_at(number: int, face: str, graph: StateGraph[State], store: Any) -> AtCall:
     """Interrupt one call at its nth place, and give where that was; nowhere: it came to its end."""
@@ -775,6 +784,7 @@ def interrupted_at(number: int, face: str, graph: StateGraph[State], store: Any)
         flow.run({}, run_id="r")
     if face == "resume":
         flow.answer("r", 1, resume=False)
+    sys.unraisablehook = at.lost
     sys.setprofile(at)
     try:
         if face == "run":
@@ -787,6 +797,7 @@ def interrupted_at(number: int, face: str, graph: StateGraph[State], store: Any)
         pass
     finally:
         sys.setprofile(None)
+        sys.unraisablehook = at.hook
     try:
         run = flow.run({}, run_id="r")
         if run.reason == "question":
