@@ -180,7 +180,8 @@ class SqliteFile:
                 return
             try:
                 with writers:
-                    writers.renew()
+                    if self.path.exists():  # else there is nothing left to damage
+                        writers.renew()
                     failpoints.come_to("close.before")
                     cursor.connection.close()
                     failpoints.come_to("close.after")

@@ -1,6 +1,7 @@
 """The database file: how it is made, shared, read by others, and what can be wrong with it."""
 
 import fcntl
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -275,6 +276,16 @@ def test_writers_wait_for_each_other(db, store, impatient):
         with pytest.raises(DatabaseUnavailableError, match="locked by another process"):
             SqliteCheckpointer(db).commit(lease, a_step(1), None, None)
         assert store.load("run-1").header.step == 0
+
+
+def test_a_folder_that_went_before_the_store(tmp_path):
+    """Closing a store whose folder has gone, as that of a test does, says nothing."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    store = SqliteCheckpointer(folder / "runs.db")
+    begin(store)
+    shutil.rmtree(folder)
+    store.close()
 
 
 def test_a_file_that_was_deleted(db, store):
