@@ -133,6 +133,8 @@ class Opener:
         shown = given_fields(self._schema, given, values)
         if run_id is not None and (stored := self._stored(run_id)) is not None:
             refuse_other_input(self.plan, stored, shown)
+            if asked.commits is not None:  # its first commits were asked for, and it has them
+                asked = replace(asked, commits=0)
             return self.take(run_id, asked)
         limits, budget = (
             asked.limits or self._settings.limits,

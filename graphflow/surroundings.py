@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from graphflow.errors import PauseSignal
 from graphflow.records import CallRecord, MemoRecord, RunHeader
-from graphflow.redaction import redact_call, redactor
+from graphflow.redaction import Pieces, redact_call, redact_value, redactor
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer, Lease
@@ -70,6 +70,7 @@ class TaskSurroundings:
             sync_node=None if task.node.is_async else task.node.name,
             admit=None if account is None else self._admit,
             emit=None if self._session.shared.channel is None else self._token,
+            sieve=self._sieve,
         )
 
     def deps(self) -> Any:
@@ -93,7 +94,14 @@ class TaskSurroundings:
         from graphflow.events import CustomEvent
 
         task, run_id = self._task, self._session.header.run_id
+        redact = redactor(self._session.shared.redact)
+        if redact is not None:
+            value = redact_value(value, redact)
         return self._put(CustomEvent(run_id, task.step, task.key, value))
+
+    def _sieve(self) -> Pieces | None:
+        redact = redactor(self._session.shared.redact)
+        return None if redact is None else Pieces(redact)
 
     def _token(self, text: str) -> Awaitable[None]:
         from graphflow.events import TokenEvent

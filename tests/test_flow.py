@@ -634,3 +634,21 @@ def test_an_arrival_is_not_lost_when_the_join_is_none_any_more(store: Any) -> No
 
     run = graph(("a", "j"), ("c", END)).compile(store).resume("r")
     assert run.path == ["a", "b", "c", "j"]
+
+
+def test_a_run_that_is_started_again_stays_where_it_is(store: Any) -> None:
+    """`start` commits the input once; with the id of a run that has begun it gives that run."""
+    ran: list[str] = []
+    graph = StateGraph(State, name="again")
+    graph.add_node("only", lambda s: ran.append("only"))
+    graph.add_edge(START, "only")
+    graph.add_edge("only", END)
+    flow = graph.compile(store)
+
+    first = flow.start({"name": "x"}, run_id="r")
+    again = flow.start({"name": "x"}, run_id="r")
+
+    assert (first.header.step, again.header.step, again.status, ran) == (0, 0, "running", [])
+    assert flow.run({"name": "x"}, run_id="r").status == "done"
+    assert flow.start({"name": "x"}, run_id="r").status == "done"
+    assert ran == ["only"]

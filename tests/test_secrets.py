@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from graphflow import (
@@ -23,7 +26,10 @@ from graphflow import (
 )
 from graphflow.cli.main import cli
 from graphflow.errors import GraphflowError, InputError, InvalidUpdateError, StateError
+from graphflow.redaction import Pieces
+from graphflow.state import secrets
 from graphflow.state.problems import problems_of
+from graphflow.testing.llm import FakeLLM
 
 TOKEN = "-".join(["sk", "7f3a", "0451", "hidden"])
 ALLOWED: list[str] = []
@@ -109,6 +115,58 @@ def shown(flow: Any, run_id: str) -> str:
                   ["runs", "--json"], ["questions"]):  # fmt: skip
         texts.append(CliRunner().invoke(cli, [*words, "--db", str(flow.store.path)]).output)
     return "\n".join(texts)
+
+
+@pytest.mark.usefixtures("key")
+def test_a_secret_in_a_model_call_is_nowhere(tmp_path: Path) -> None:
+    """Of a prompt that holds it and an answer that repeats it, nothing is recorded or told."""
+    graph = StateGraph(Inner, name="calling")
+
+    def ask(state: Inner, ctx: Context[Any]) -> dict[str, Any]:
+        key = state.key.get_secret_value()
+        ctx.emit({"about": [f"Bearer {key}"]})
+        return {"answer": str(len(ctx.llm.sync.chat(f"The key is {key}.").text))}
+
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    db, model = tmp_path / "runs.db", FakeLLM([f"I will use {TOKEN}."])
+
+    with graph.compile(db, llm=model.client()) as flow:
+        events = [repr(event) for event in flow.stream({"text": "x"}, run_id="one")]
+        run = flow.get("one")
+        assert (run.status, len(run.calls)) == ("done", 1)
+        assert run.state.answer == str(len(f"I will use {TOKEN}."))
+        seen = [shown(flow, "one"), repr(run.calls), *events]
+        stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert TOKEN in repr(model.requests)  # the server was told
+    assert "Bearer [secret THE_KEY]" in "".join(seen)
+    assert not [text for text in seen if TOKEN in text]
+    assert TOKEN.encode() not in stored
+
+
+@given(
+    secret=st.text('ab-"\\é', min_size=4, max_size=9),
+    text=st.lists(st.one_of(st.just(None), st.text('ab-"\\é x', max_size=5)), max_size=6),
+    cuts=st.lists(st.integers(0, 60), max_size=8),
+)
+def test_a_secret_that_comes_in_pieces(
+    secret: str, text: list[str | None], cuts: list[int]
+) -> None:
+    """However an answer is cut, its pieces together are the answer with the secret taken out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "_known", dict.fromkeys(secrets._forms(secret), "K"))
+        whole = "".join(secret if part is None else part for part in text)
+        pieces = Pieces(secrets.without_secrets)
+        places = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
+        heard = [pieces.take(whole[a:b]) for a, b in pairwise(places)]
+        heard.append(pieces.rest())
+
+        assert not [piece for piece in heard if secret in piece]
+        assert secret not in "".join(heard)
+        if not cuts:
+            assert "".join(heard) == secrets.without_secrets(whole)
 
 
 @pytest.mark.usefixtures("key")

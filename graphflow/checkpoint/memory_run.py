@@ -247,7 +247,8 @@ class MemoryRun:
             found.steps += [_committed(step) for step in run.steps if step.step < end]
             found.snapshots += [snapshot for snapshot in run.snapshots if snapshot.step < end]
             found.attempts += [attempt for attempt in run.attempts if attempt.step < shared]
-            found.calls += [call for call in run.calls if call.step < shared]
+            calls = sorted(run.calls, key=lambda call: (call.step, call.started_at))
+            found.calls += [call for call in calls if call.step < shared]
             found.items += [item for item in _sorted(run.items) if item.step < shared]
             found.questions += [asked for asked in run.questions.values() if asked.step < shared]
             found.memos += [memo for memo in _sorted(run.memos) if memo.step < shared]

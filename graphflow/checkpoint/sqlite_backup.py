@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from graphflow.checkpoint.sqlite_errors import locked, translated
+from graphflow.checkpoint.sqlite_errors import SQLITE_SAYS, locked, translated
 from graphflow.checkpoint.writers_lock import WritersLock
 from graphflow.errors import DatabaseUnavailableError
 from graphflow.upkeep import Vacuumed
@@ -93,7 +93,7 @@ def vacuum(path: Path) -> Vacuumed:
             lock.close()
     except TimeoutError:
         raise locked(path, _PATIENCE) from None
-    except sqlite3.Error as error:
+    except SQLITE_SAYS as error:
         raise translated(error, path, _PATIENCE) from error
     return Vacuumed(before, path.stat().st_size, is_read=bool(busy))
 
@@ -105,7 +105,7 @@ def _copy(source: Path, part: Path) -> None:
             old.execute("BEGIN")
             old.execute("SELECT count(*) FROM sqlite_master").fetchone()
             old.backup(new, pages=_PAGES)
-    except sqlite3.Error as error:
+    except SQLITE_SAYS as error:
         raise translated(error, part, _PATIENCE) from error
 
 

@@ -1,7 +1,8 @@
 """What SQLite reports, as graphflow's errors that say what to do."""
 
+import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from graphflow.errors import (
     CheckpointCorruptError,
@@ -11,10 +12,10 @@ from graphflow.errors import (
     NotADatabaseError,
 )
 
-if TYPE_CHECKING:
-    import sqlite3
+__all__ = ["SQLITE_SAYS", "locked", "translated"]
 
-__all__ = ["locked", "translated"]
+SQLITE_SAYS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What its module raises; the words of SQLite on a damaged schema may be no UTF-8."""
 
 _UNAVAILABLE: Final = {
     "SQLITE_READONLY": "cannot be written: the file or its folder is read-only, or another user's",
@@ -30,7 +31,7 @@ _UNAVAILABLE: Final = {
 }
 
 
-_DAMAGE: Final = ("decode to UTF-8", "JSON cannot hold BLOB")
+_DAMAGE: Final = ("decode to UTF-8", "can't decode byte", "JSON cannot hold BLOB")
 
 
 def locked(path: Path, seconds: float) -> DatabaseUnavailableError:
@@ -41,7 +42,9 @@ def locked(path: Path, seconds: float) -> DatabaseUnavailableError:
     )
 
 
-def translated(error: "sqlite3.Error", path: Path, seconds: float) -> CheckpointError:
+def translated(
+    error: sqlite3.Error | UnicodeDecodeError, path: Path, seconds: float
+) -> CheckpointError:
     """Turn an error of SQLite into one of graphflow's.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 from graphflow import failpoints
 from graphflow.checkpoint.guard import guard, limit
 from graphflow.checkpoint.owner import is_alive
-from graphflow.checkpoint.sqlite_errors import locked, translated
+from graphflow.checkpoint.sqlite_errors import SQLITE_SAYS, locked, translated
 from graphflow.checkpoint.sqlite_group import Place, Teller, Verbs, do_all, settle_all, take_group
 from graphflow.checkpoint.sqlite_points import connection_kind, telling
 from graphflow.checkpoint.sqlite_schema import prepare
@@ -93,7 +93,7 @@ class SqliteFile:
                 return self._queue_up(Place(work, teller, is_portable=True))  # type: ignore[no-any-return]  # a Place holds works of any kind
             with self._lock:
                 return self._transact(work, None if teller is None else teller.done)
-        except sqlite3.Error as error:
+        except SQLITE_SAYS as error:
             raise translated(error, self.path, _PATIENCE) from error
         finally:
             if self._queue:
@@ -117,7 +117,7 @@ class SqliteFile:
             result: list[Any] = self._queue_up(Place(work, group, is_portable=False))
         except Exception as error:  # noqa: BLE001 - it is given to each of them
             group.take_back()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, SQLITE_SAYS):
                 error = translated(error, self.path, _PATIENCE)
             return [error] * len(verbs)
         except BaseException:
@@ -150,7 +150,7 @@ class SqliteFile:
                 finally:
                     if cursor.connection.in_transaction:
                         cursor.execute("ROLLBACK")
-        except sqlite3.Error as error:
+        except SQLITE_SAYS as error:
             raise translated(error, self.path, _PATIENCE) from error
         finally:
             if self._queue:
@@ -180,8 +180,7 @@ class SqliteFile:
                 return
             try:
                 with writers:
-                    if self.path.exists():  # else there is nothing left to damage
-                        writers.renew()
+                    writers.renew()
                     failpoints.come_to("close.before")
                     cursor.connection.close()
                     failpoints.come_to("close.after")
@@ -345,7 +344,7 @@ class SqliteFile:
                 raise
         except TimeoutError:
             raise locked(self.path, _PATIENCE) from None
-        except sqlite3.Error as error:
+        except SQLITE_SAYS as error:
             raise translated(error, self.path, _PATIENCE) from error
         self._writers = writers
         return conn.cursor()

@@ -93,12 +93,13 @@ _NEWEST: Final = (
 _SAVED_BEFORE: Final = "SELECT max(step) FROM snapshots WHERE run = ? AND step < ?"
 _LOOSE: Final = {
     "attempt": _alone("attempts", "step, started_at, key, attempt"),
-    "call": _alone("calls", "id"),
+    "call": _alone("calls", "step, started_at, id"),
     "item": _alone("items", "step, key, ix"),
-    "question": _alone("questions", "step, rowid"),
+    "question": _alone("questions", "step, asked_at, rowid"),
     "memo": _alone("memos", "step, key, name"),
 }
-"""By kind: rows that stand alone, each with a digest of its own."""
+"""By kind: rows that stand alone, each with a digest of its own; in an order that it covers, as far
+as they have different times."""
 HEADS: Final = (
     "SELECT parent_step, run_id, "
     "(SELECT digest FROM steps WHERE run = child.id ORDER BY step DESC LIMIT 1) FROM runs child "

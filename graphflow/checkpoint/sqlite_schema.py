@@ -124,12 +124,14 @@ def prepare(
 
 
 def _applied(conn: "Connection", path: Path) -> list[str]:
-    names = {name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    # What should be text and was made bytes by damage is still told as text
+    found = conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    names = {str(name) for (name,) in found}
     if "_sqlite_migrations" in names:
         found = conn.execute(
             "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (_SET,)
         )
-        applied = [name for (name,) in found]
+        applied = [str(name) for (name,) in found]
         if applied:
             return applied
     if names:

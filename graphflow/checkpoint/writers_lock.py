@@ -102,9 +102,10 @@ class WritersLock:
     def renew(self) -> None:
         """While the lock is held: hold that of today's file, if somebody has removed the file.
 
-        Others may have made a new one since, and would not wait for us any more.
+        Others may have made a new one since, and would not wait for us any more. Where the database
+        has gone too, there is nothing left to damage.
         """
-        while not self._is_there():
+        while not self._is_there() and self._database.exists():
             fd = self._open()
             try:
                 if not self._try(fd):

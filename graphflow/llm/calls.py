@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from graphflow.errors import ModelAnswerError, ModelError
 from graphflow.llm.client import ChatClient
-from graphflow.llm.stream import Emit
+from graphflow.llm.stream import Emit, Sieve
 from graphflow.llm.wire import (
     Answer,
     Prompt,
@@ -62,11 +62,13 @@ class Calls:
         client: ChatClient,
         record: Callable[[CallRecord], None],
         task: tuple[int, str, int],
+        *,
         admit: Callable[[int], None] | None = None,
         emit: Emit | None = None,
+        sieve: Callable[[], Sieve | None] = lambda: None,
     ) -> None:
         self.client, self._record, self._task = client, record, task
-        self._admit, self._emit = admit, emit
+        self._admit, self._emit, self._sieve = admit, emit, sieve
 
     def chat(self, prompt: Prompt, system: str | None, sampling: Mapping[str, Any]) -> Talk[Reply]:
         """Ask for a text."""
@@ -175,7 +177,8 @@ class Calls:
         emit: Emit | None = None,
     ) -> Talk[T]:
         """Send one request to the model, and record it whatever comes of it."""
-        asked = _Asked(kind, json_text(payload), str(payload.get("model", "")), emit)
+        model = str(payload.get("model", ""))
+        asked = _Asked(kind, json_text(payload), model, emit, self._sieve() if emit else None)
         if self._admit is not None:  # last: what has been admitted is always recorded
             self._admit(payload.get("max_tokens") or 0)
         try:
@@ -195,19 +198,26 @@ class Calls:
 class _Asked:
     """A request on its way: what its record will say of it."""
 
-    def __init__(self, kind: str, text: str, model: str, emit: Emit | None) -> None:
-        self._kind, self._text, self._model, self._emit = kind, text, model, emit
+    def __init__(
+        self, kind: str, text: str, model: str, emit: Emit | None, sieve: Sieve | None
+    ) -> None:
+        self._kind, self._text, self._model = kind, text, model
+        self._emit, self._sieve = emit, sieve
         self._at, self._clock = datetime.now(UTC), perf_counter()
         self._pieces: list[str] = []
 
     def hear(self, piece: str) -> Awaitable[None] | None:
         """Pass a piece on, and keep it for the record of an answer that breaks off."""
         self._pieces.append(piece)
-        return self._emit(piece) if self._emit else None
+        if self._sieve is not None:
+            piece = self._sieve.take(piece)
+        return self._emit(piece) if self._emit and piece else None
 
     def record(
         self, task: tuple[int, str, int], answer: Answer | None, error: BaseException | None
     ) -> CallRecord:
+        if self._emit and self._sieve and (rest := self._sieve.rest()):
+            self._emit(rest)
         usage = usage_in(answer.body) if answer else Usage()
         model = str((answer.body.get("model") if answer else None) or self._model)
         return CallRecord(

@@ -6,7 +6,7 @@ from typing import Any
 from graphflow.errors import DefinitionError
 from graphflow.llm.calls import Calls, M, T, Talk
 from graphflow.llm.client import ChatClient
-from graphflow.llm.stream import Emit
+from graphflow.llm.stream import Emit, Sieve
 from graphflow.llm.wire import Prompt, Reply
 from graphflow.records import CallRecord
 
@@ -29,6 +29,8 @@ class Chat:
             nothing is recorded; what it lets through reaches `record` in any case.
         emit: Makes `chat` stream: called with each piece of the text as it comes. Reading goes
             on when what it returns, if anything, has been awaited; `.sync` awaits nothing.
+        sieve: Called for each answer that is streamed: gives what its pieces go through before
+            `emit` gets them.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Chat:
         sync_node: str | None = None,
         admit: Callable[[int], None] | None = None,
         emit: Emit | None = None,
+        sieve: Callable[[], Sieve | None] = lambda: None,
     ) -> None:
-        self._calls = Calls(client, record, (step, key, attempt), admit, emit)
+        task = (step, key, attempt)
+        self._calls = Calls(client, record, task, admit=admit, emit=emit, sieve=sieve)
         self._sync_node = sync_node
 
     @property

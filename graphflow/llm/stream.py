@@ -5,16 +5,26 @@ from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from io import IncrementalNewlineDecoder
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from graphflow.errors import ModelAnswerError
 from graphflow.llm.refusal import broken_off, error_in
 from graphflow.llm.wire import Answer, beginning, json_text, read_body, read_reply
 
-__all__ = ["Emit", "Stream"]
+__all__ = ["Emit", "Sieve", "Stream"]
 
 Emit: TypeAlias = Callable[[str], Awaitable[None] | None]
 """Takes a piece of an answer; reading goes on when what it returns has been awaited."""
+
+
+class Sieve(Protocol):
+    """Keeps out of the pieces of one answer what nobody may hear."""
+
+    def take(self, piece: str) -> str:
+        """Give what may be passed on now; what is not yet certain is kept back."""
+
+    def rest(self) -> str:
+        """Give what was kept back, when the answer is over."""
 
 
 class Stream:

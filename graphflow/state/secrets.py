@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic_core import core_schema
 
-__all__ = ["Secret", "has_secrets", "is_needed", "without_secrets"]
+__all__ = ["Secret", "begun", "has_secrets", "is_needed", "without_secrets"]
 
 _SIGN: Final = "secret:"
 _SHORTEST: Final = 4  # characters; shorter ones are parts of ordinary words
 _known: dict[str, str] = {}
-"""The values that this process has read, with their names."""
+"""The values that this process has read, as they are and as JSON has them, with their names."""
 
 
 class Secret:
@@ -52,7 +53,7 @@ class Secret:
             how = how if self._source is None else f"its source gave nothing for {self.name!r}"
             raise ValueError(f"the secret {self.name!r} is not there: {how}, then go on")
         if len(found) >= _SHORTEST:
-            _known[found] = self.name
+            _known.update(dict.fromkeys(_forms(found), self.name))
         return SecretStr(found)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any = None) -> Any:
@@ -84,6 +85,23 @@ def without_secrets(text: str) -> str:
         if value in text:
             text = text.replace(value, f"[secret {name}]")
     return text
+
+
+def begun(text: str) -> int:
+    """Say how many characters at the end of a text may be the beginning of a secret."""
+    longest = 0
+    for value in _known:
+        for size in range(min(len(text), len(value) - 1), longest, -1):
+            if text.endswith(value[:size]):
+                longest = size
+                break
+    return longest
+
+
+def _forms(value: str) -> set[str]:
+    """Give a value as it stands in texts, in JSON, and in what `repr` makes of it."""
+    plain, ascii_only = (json.dumps(value, ensure_ascii=only)[1:-1] for only in (False, True))
+    return {value, plain, ascii_only, repr(value)[1:-1]}
 
 
 def is_needed(info: Any) -> bool:

@@ -636,3 +636,38 @@ def test_a_digest_needs_the_key():
     assert one.digest_of("text") == Cipher(b"1" * 32, "salt").digest_of("text")
     assert one.digest_of("text") != other.digest_of("text")
     assert one.address("text") != other.address("text")
+
+
+def test_a_changed_graph_keeps_its_words_too(db):
+    """A run goes on with another graph on an encrypted file; neither state is readable there."""
+
+    class Old(BaseModel):
+        word: str = ""
+        said: str = ""
+
+    class New(BaseModel):
+        words: list[str]
+        said: str = ""
+
+    def graph_of(state, name, version):
+        graph = StateGraph(state, name="talk", version=version)
+        graph.add_question(name, prompt="Well?", into="said")
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+        return graph
+
+    with graph_of(Old, "ask", 1).compile(SqliteCheckpointer(db, key=KEY)) as flow:
+        run_id = flow.run({"word": "first-secret-word"}).run_id
+    later = graph_of(New, "inquire", 2)
+    later.renamed("ask", "inquire")
+    later.migration(1, 2)(lambda values: {"words": [values.pop("word"), "later-word"], **values})
+    with later.compile(SqliteCheckpointer(db, key=KEY)) as flow:
+        assert flow.verdict(run_id).can_go_on
+        run = flow.answer(run_id, "spoken-word")
+        assert run.state == New(words=["first-secret-word", "later-word"], said="spoken-word")
+        assert flow.get(run_id).values_at(0) == {"word": "first-secret-word", "said": ""}
+        assert list(flow.store.verify()) == []
+        stored = b"".join(path.read_bytes() for path in db.parent.iterdir())
+    assert [
+        word for word in (b"secret-word", b"later-word", b"spoken-word") if word in stored
+    ] == []

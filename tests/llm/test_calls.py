@@ -117,7 +117,7 @@ def test_a_budget_is_asked_before_each_request_to_the_model():
     """With the bound of the answer; the question what the server is costs nothing."""
     asked = []
     client = ChatClient("http://nowhere.invalid/v1", model="m")
-    logic = Calls(client, [].append, (1, "a", 1), asked.append)
+    logic = Calls(client, [].append, (1, "a", 1), admit=asked.append)
     next(logic.chat("Hi", None, {"max_tokens": 12}))
     next(logic.parse(Topic, "Which?", None, {"max_tokens": None}))
     assert asked == [12, 0]
@@ -133,7 +133,7 @@ def test_a_request_that_cannot_be_written_is_not_admitted():
     """What was admitted would never be settled."""
     asked = []
     client = ChatClient("http://nowhere.invalid/v1", model="m")
-    logic = Calls(client, [].append, (1, "a", 1), asked.append)
+    logic = Calls(client, [].append, (1, "a", 1), admit=asked.append)
     with pytest.raises(ValueError, match="JSON"):
         next(logic.chat("Hi", None, {"temperature": float("nan")}))
     assert asked == []
