@@ -329,7 +329,7 @@ MUTANTS = [
     mutant(
         "a lock that was removed is not made again",
         "checkpoint/writers_lock.py",
-        "while not self._is_there():",
+        "while not self._is_there() and self._database.exists():",
         "while False:",
         LOCK,
     ),
