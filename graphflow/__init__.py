@@ -37,6 +37,7 @@ from graphflow.state.secrets import Secret
 from graphflow.state.update import Update
 
 if TYPE_CHECKING:
+    from graphflow.checkpoint.sqlite import SqliteCheckpointer
     from graphflow.flow import Flow
     from graphflow.run import Run
 
@@ -61,6 +62,7 @@ __all__ = [
     "RunFailedError",
     "Secret",
     "Send",
+    "SqliteCheckpointer",
     "StateGraph",
     "Update",
     "add",
@@ -74,14 +76,15 @@ if not TYPE_CHECKING:  # it would make any name one of the module
 
     def __getattr__(name: str) -> object:
         """Import what runs graphs when it is first used, which is when one is compiled."""
-        if name not in {"Flow", "Run"}:
+        if name not in {"Flow", "Run", "SqliteCheckpointer"}:
             module = sys.modules[__name__]
             words = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(words, name=name, obj=module)
+        from graphflow.checkpoint.sqlite import SqliteCheckpointer
         from graphflow.flow import Flow
         from graphflow.run import Run
 
-        globals().update(Flow=Flow, Run=Run)
+        globals().update(Flow=Flow, Run=Run, SqliteCheckpointer=SqliteCheckpointer)
         return globals()[name]
 
     def __dir__() -> list[str]:

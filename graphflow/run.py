@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from graphflow.as_of import as_of
 from graphflow.change.judge import state_of
@@ -324,12 +324,15 @@ class Run(Generic[S]):
         """How much the run and those of its subgraphs take in the store, table by table."""
         return self._store.size(self.run_id)
 
-    def save(self, path: str | PathLike[str], *, key: Key | None = None) -> None:
+    def save(
+        self, path: str | PathLike[str], *, key: Key | Literal["same"] | None = "same"
+    ) -> None:
         """Write the run's records into a SQLite file, which is made when it is not there.
 
         Args:
             path: The file.
-            key: The file's key; see `SqliteCheckpointer`.
+            key: The file's key; see `SqliteCheckpointer`. "same": that of the database which the
+                run is read from, so that what is encrypted stays so; None: as for a new database.
 
         Raises:
             RunExistsError: The file has a run with this id.
@@ -338,7 +341,8 @@ class Run(Generic[S]):
         from graphflow.checkpoint.copy import copy_run
         from graphflow.checkpoint.sqlite import SqliteCheckpointer
 
-        store = SqliteCheckpointer(path, key=key)
+        own = getattr(self._store, "key", None)
+        store = SqliteCheckpointer(path, key=own if key == "same" else key)
         try:
             copy_run(self.records, store)
         finally:

@@ -146,6 +146,38 @@ def test_a_secret_in_a_model_call_is_nowhere(tmp_path: Path) -> None:
     assert TOKEN.encode() not in stored
 
 
+SHAPES = ["-----BEGIN\nMIIab\n-----END", 'pa"ss"word', "pa\\ss\\word", "pässwörd", "it's-mine"]
+
+
+@pytest.mark.parametrize("token", SHAPES)
+def test_a_secret_of_any_shape_is_nowhere(
+    token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines, quotes, backslashes and umlauts stand otherwise in JSON and in a repr: out as well."""
+    monkeypatch.setenv("THE_KEY", token)
+    graph = StateGraph(Inner, name="shapes")
+
+    def ask(state: Inner, ctx: Context[Any]) -> dict[str, Any]:
+        key = state.key.get_secret_value()
+        ctx.llm.sync.chat(f"The key is {key}.")
+        raise KeyError(key, (key,))
+
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    model = FakeLLM(answer=lambda _: "It is " + token)
+    with graph.compile(tmp_path / "runs.db", llm=model.client()) as flow:
+        with pytest.raises(RunFailedError) as caught:
+            flow.run({"text": "x"}, run_id="one")
+        seen = shown(flow, "one") + repr(flow.get("one").calls) + str(caught.value)
+        stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert "[secret THE_KEY]" in seen
+    for form in secrets._forms(token):
+        assert form not in seen
+        assert form.encode() not in stored
+
+
 @given(
     secret=st.text('ab-"\\é', min_size=4, max_size=9),
     text=st.lists(st.one_of(st.just(None), st.text('ab-"\\é x', max_size=5)), max_size=6),

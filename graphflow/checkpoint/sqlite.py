@@ -122,6 +122,11 @@ class SqliteCheckpointer(SqliteUpkeep):
     def __repr__(self) -> str:
         return f"SqliteCheckpointer({str(self.path)!r})"
 
+    @property
+    def key(self) -> Key | None:
+        """The key that was given, which its repr does not show; None: that of the environment."""
+        return self._key
+
     def begin(
         self,
         header: RunHeader,

@@ -227,7 +227,6 @@ def take_child(
     """
     check_family(header, under)
     check_fence(cursor, under)
-    under.has_children = True
     number = number_of(cursor, header.run_id)
     _check_seal(cursor, number, under.columns.digest_of)
     cursor.execute(_TAKE, (under.epoch, None, now(), *given, number))

@@ -671,3 +671,25 @@ def test_a_changed_graph_keeps_its_words_too(db):
     assert [
         word for word in (b"secret-word", b"later-word", b"spoken-word") if word in stored
     ] == []
+
+
+def test_a_copy_is_as_secret_as_its_source(tmp_path):
+    """A run that is saved keeps the key of the database that it is read from, unless told."""
+
+    class Told(BaseModel):
+        word: str = ""
+
+    graph = StateGraph(Told, name="told")
+    graph.add_node("only", lambda s: {"word": "secret-" + "word"})
+    graph.add_edge(START, "only")
+    graph.add_edge("only", END)
+    with graph.compile(SqliteCheckpointer(tmp_path / "from.db", key=KEY)) as flow:
+        run = flow.run({}, run_id="r")
+        run.save(tmp_path / "same.db")
+        run.save(tmp_path / "plain.db", key=None)
+
+    assert b"secret-word" not in (tmp_path / "same.db").read_bytes()
+    assert b"secret-word" in (tmp_path / "plain.db").read_bytes()
+    copy = SqliteCheckpointer(tmp_path / "same.db", key=KEY)
+    assert copy.load("r").header.status == "done"
+    copy.close()

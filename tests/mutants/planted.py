@@ -129,13 +129,6 @@ MUTANTS = [
         '"0"',
         KIT,
     ),
-    mutant(
-        "a parent's step misses a child that was taken again",
-        RUNS,
-        "    check_fence(cursor, under)\n    under.has_children = True",
-        "    check_fence(cursor, under)",
-        MACHINE,
-    ),
     # -- leases -----------------------------------------------------------------------------------
     mutant(
         "a lease never expires: a dead owner keeps its run",
