@@ -206,10 +206,10 @@ def hostile_value(rng: random.Random, old: Any) -> Any:
 
 
 def _changed_json(rng: random.Random, text: str) -> str | None:
-    """Change a few parts of a JSON text; None when it is none."""
+    """Change a few parts of a JSON text; None when it is none, or too deep already."""
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         whole = _changed(rng, whole)
