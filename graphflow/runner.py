@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeAlias
 from weakref import WeakSet
 
+from graphflow.checkpoint.owner import describe
 from graphflow.drive import adrive, drive
 from graphflow.engine.effects import Outcome
-from graphflow.errors import LeaseLostError, RunFailedError, failures
-from graphflow.records import Ending, RunRecords
+from graphflow.errors import (
+    LeaseLostError,
+    RunBusyError,
+    RunError,
+    RunExistsError,
+    RunFailedError,
+    failures,
+)
+from graphflow.records import Ending, RunHeader, RunRecords
 from graphflow.run import Run, Seen
 from graphflow.shared import Interrupted
 from graphflow.state.schema import S, StateSchema
@@ -45,15 +53,15 @@ class Runner(Generic[S]):
         """
         try:
             return self._ended(opened, opened.drive(drive))
-        except (LeaseLostError, Interrupted) as error:
-            return self._cancelled(opened, error)
+        except (LeaseLostError, Interrupted, RunExistsError) as error:
+            return self._taken(opened, error)
 
     async def aadvance(self, opened: Opened) -> Ended[S]:
         """Advance a run in the running event loop."""
         try:
             return self._ended(opened, await opened.adrive(adrive))
-        except (LeaseLostError, Interrupted) as error:
-            return self._cancelled(opened, error)
+        except (LeaseLostError, Interrupted, RunExistsError) as error:
+            return self._taken(opened, error)
 
     def read(self, tail: RunRecords) -> Run[S]:
         """Give a run whose tail has been read."""
@@ -98,10 +106,24 @@ class Runner(Generic[S]):
         self._given.add(run)
         return run, outcome
 
-    def _cancelled(self, opened: Opened, error: BaseException) -> Ended[S]:
+    def _taken(self, opened: Opened, error: BaseException) -> Ended[S]:
         """Give a run that was cancelled while it was advanced; else the error goes on."""
         if opened.session.has_begun:
             tail = self._store.load(opened.session.header.run_id, tail=True)
             if tail.header.status == "cancelled":
                 return self.read(tail), None
+        elif isinstance(error, RunExistsError):
+            raise self._begun_meanwhile(opened.session.header, error) from error
         raise error
+
+    def _begun_meanwhile(self, header: RunHeader, error: RunExistsError) -> RunError:
+        """Say that somebody has begun a run under the same id, since it was looked for."""
+        there = self._store.load(header.run_id, tail=True).header
+        if (there.graph, there.input_json) != (header.graph, header.input_json):
+            return error
+        who = "somebody" if there.owner is None else describe(there.owner)
+        return RunBusyError(
+            f"run {header.run_id!r} has just been begun with the same input by {who}. Call this"
+            " again: it goes on with the run, or gives it when it is done",
+            there.owner,
+        )

@@ -22,6 +22,7 @@ from graphflow.errors import (
     InputError,
     InvalidUpdateError,
     RouterError,
+    RunBusyError,
     RunExistsError,
     RunNotFoundError,
     StateError,
@@ -652,3 +653,33 @@ def test_a_run_that_is_started_again_stays_where_it_is(store: Any) -> None:
     assert flow.run({"name": "x"}, run_id="r").status == "done"
     assert flow.start({"name": "x"}, run_id="r").status == "done"
     assert ran == ["only"]
+
+
+@pytest.mark.parametrize("face", ["plain", "awaited"])
+def test_two_that_begin_one_run_at_the_same_moment(tmp_path: Path, face: str) -> None:
+    """With the same input the second is busy, and the same call goes on; with another it exists."""
+    graph = StateGraph(State, name="twice")
+    graph.add_node("only", lambda s: {"log": ["only"]})
+    graph.add_edge(START, "only")
+    graph.add_edge("only", END)
+    first, second = (graph.compile(SqliteCheckpointer(tmp_path / "r.db")) for _ in range(2))
+
+    def run(run_id: str, name: str) -> Run[State]:
+        if face == "plain":
+            return second.run({"name": name}, run_id=run_id)
+        return asyncio.run(second.arun({"name": name}, run_id=run_id))
+
+    begin = second.store.begin
+    for run_id, name, kind in (("same", "x", RunBusyError), ("other", "y", RunExistsError)):
+
+        def late(*given: Any, run_id: str = run_id, **more: Any) -> Any:
+            first.run({"name": "x"}, run_id=run_id)  # between the look and the first commit
+            return begin(*given, **more)
+
+        second.store.begin = late  # type: ignore[method-assign]  # the other process, as it were
+        with pytest.raises(kind):
+            run(run_id, name)
+        second.store.begin = begin  # type: ignore[method-assign]
+    assert run("same", "x").state.log == ["only"]
+    first.close()
+    second.close()
