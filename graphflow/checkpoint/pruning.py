@@ -81,13 +81,17 @@ def plan(runs: Sequence[RunFacts], wish: Wish) -> Plan:
     return Plan(sorted(drop, reverse=True), cuts)
 
 
-def cuts_of(runs: Sequence[RunFacts], steps: int, graph: str | None = None) -> dict[int, int]:
+def cuts_of(
+    runs: Sequence[RunFacts], steps: int, graph: str | None = None, only: int | None = None
+) -> dict[int, int]:
     """Decide where each run is cut.
 
     Args:
         runs: In the order of their numbers; with each run all of its children and forks.
         steps: How many of the newest steps each run keeps at least.
         graph: Only families of this graph lose steps; None: all.
+        only: The number of the run that is cut now; None: all are, and what a fork will have lost
+            it does not hold. Else a fork holds what it shares until it is cut itself.
 
     Returns:
         The first step that is kept of each run that loses some, youngest first.
@@ -103,7 +107,7 @@ def cuts_of(runs: Sequence[RunFacts], steps: int, graph: str | None = None) -> d
         if roots[run.number].status == "running":
             # Who advances it writes its next snapshot as what continues this one
             bounds.append(run.saved)
-        first = min(bounds)
+        first = min(bounds) if only in (None, run.number) else run.first
         if first > run.first:
             cuts[run.number] = first
         _hold_what_is_shared(run, max(first, run.first), newest, known, most)

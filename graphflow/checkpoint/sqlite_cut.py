@@ -83,7 +83,10 @@ def cut_run(
         if stored is None:
             return None
         known = [(row[1], row[4]) for row in stored.parts[-1].snapshots]
-        snapshots = snapshots_for(checked(stored, columns), first)
+        records = checked(stored, columns)
+        if records.steps[0].step >= first:  # another process has cut it meanwhile
+            return None
+        snapshots = snapshots_for(records, first)
         new: list[tuple[Snapshot, dict[str, str]]] = []
         for snapshot in snapshots:
             values: dict[str, str] = {}
@@ -131,7 +134,10 @@ def _cut_off(
         return None
     wish, lives = asked
     near = facts_of(cursor, lives, number_of(cursor, root.run_id))
-    if first > cuts_of(near, wish.steps or 0, wish.graph).get(run.number, -1):
+    run = next(found for found in near if found.number == run.number)
+    # A fork that has begun meanwhile has lost nothing yet, whatever this prune could do to it
+    latest = cuts_of(near, wish.steps or 0, wish.graph, run.number).get(run.number, -1)
+    if not run.first < first <= latest:
         return None
     steps, size = before_step(cursor, run.number, first)
     for snapshot, values in snapshots:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from graphflow.checkpoint.owner import this_process
+from graphflow.checkpoint.pruning import plan
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.checkpoint.sqlite_prune import prune
 from graphflow.checkpoint.sqlite_size import OF_RUNS
@@ -225,6 +226,61 @@ def test_a_run_that_was_forked_meanwhile_stays(store):
     assert prune(Forking(store._file, 4), Wish(steps=2), columns, dry_run=False).cut == {}
     assert [step.step for step in store.load("fork-4").steps] == [0, 1, 2, 3, 4]
     assert list(store.verify()) == []
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize(
+    "place",
+    [("run-1", 0), ("run-1", 1), ("run-1", 5), ("run-1", 9), ("old", 0), ("old", 4), ("old", 8)],
+)
+def test_a_fork_begun_between_plan_and_cut_keeps_what_it_shares(
+    store, db, monkeypatch, place, steps
+):
+    """A fork holds what it shares from its first moment on: only its own anchor takes it away."""
+    origin, at = place
+    count_on(store, begin_counting(store, "run-1"), 12, Ending("done"))
+    count_on(store, fork_counting(store, "old", "run-1", 6), 12, Ending("done"))
+    other = SqliteCheckpointer(db)
+    before = []
+
+    def planned(runs, wish):
+        found = plan(runs, wish)
+        count_on(other, fork_counting(other, "new", origin, at), 14, Ending("done"))
+        count_on(other, fork_counting(other, "newer", "new", at + 2), 14, Ending("done"))
+        before.extend(facts(other.load(name).steps) for name in ("new", "newer"))
+        return found
+
+    monkeypatch.setattr("graphflow.checkpoint.sqlite_prune.plan", planned)
+    store.prune(Wish(steps=steps))
+    for name, was in zip(("new", "newer"), before, strict=True):
+        left = facts(store.load(name).steps)
+        assert left == was[-len(left) :]
+        assert len(left) >= 14 - at  # all of its own, and at least one that it shares
+    assert list(store.verify()) == []
+    monkeypatch.undo()
+    store.prune(Wish(steps=steps))  # now it is asked for of the forks, too
+    assert {len(store.load(name).steps) for name in ("run-1", "old", "new", "newer")} == {steps + 1}
+    assert list(store.verify()) == []
+    other.close()
+
+
+def test_a_run_that_was_cut_meanwhile_is_cut_no_more(store, db, monkeypatch):
+    """When another process has cut a run further than this prune would, it stays so."""
+    count_on(store, begin_counting(store, "run-1"), 12, Ending("paused"))
+    other = SqliteCheckpointer(db)
+
+    def planned(runs, wish):
+        monkeypatch.undo()
+        other.prune(Wish(steps=1))
+        count_on(other, other.take("run-1", this_process()), 20, Ending("done"))
+        return plan(runs, wish)
+
+    monkeypatch.setattr("graphflow.checkpoint.sqlite_prune.plan", planned)
+    found = store.prune(Wish(steps=4))
+    assert (found.cut, found.damaged) == ({}, ())
+    assert [step.step for step in store.load("run-1").steps] == list(range(11, 21))
+    assert list(store.verify()) == []
+    other.close()
 
 
 def test_a_snapshot_that_came_meanwhile_is_continued(store):

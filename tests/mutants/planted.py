@@ -482,6 +482,13 @@ MUTANTS = [
         KIT,
     ),
     mutant(
+        "a fork that began after the plan is as good as cut",
+        "checkpoint/sqlite_cut.py",
+        "wish.steps or 0, wish.graph, run.number)",
+        "wish.steps or 0, wish.graph)",
+        "tests/checkpoint/test_upkeep.py",
+    ),
+    mutant(
         "a run that is being advanced is cut behind its snapshot",
         "checkpoint/pruning.py",
         "            bounds.append(run.saved)\n",
