@@ -85,7 +85,7 @@ def vacuum(path: Path) -> Vacuumed:
     try:
         lock = WritersLock(path, _PATIENCE)
         try:
-            with lock.opening(), closing(_connect(path, "rw")) as conn:
+            with lock.opening(), closing(_connect(path, "mode=rw")) as conn:
                 conn.execute("VACUUM")
                 conn.execute("PRAGMA busy_timeout = 0")  # no writer waits for a reader here
                 busy, *_ = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -99,18 +99,32 @@ def vacuum(path: Path) -> Vacuumed:
 
 
 def _copy(source: Path, part: Path) -> None:
+    culprit = source
     try:
-        with closing(_connect(source, "ro")) as old, closing(_connect(part, "rw")) as new:
-            # One transaction for all of it: else each commit of another process begins it anew
-            old.execute("BEGIN")
-            old.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with closing(_begun(source)) as old, closing(_connect(part, "mode=rw")) as new:
+            culprit = part
             old.backup(new, pages=_PAGES)
     except SQLITE_SAYS as error:
-        raise translated(error, part, _PATIENCE) from error
+        raise translated(error, culprit, _PATIENCE) from error
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    name = f"{path.absolute().as_uri()}?mode={mode}"
+def _begun(source: Path, how: str = "mode=ro") -> sqlite3.Connection:
+    """Open a database in one transaction: else each commit of another begins a copy anew."""
+    conn = _connect(source, how)
+    try:
+        conn.execute("BEGIN")
+        conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        conn.close()
+        # Without a log and on a read-only disk, SQLite cannot make the index of the log
+        if how != "mode=ro" or source.with_name(f"{source.name}-wal").exists():
+            raise
+        return _begun(source, "immutable=1")
+    return conn
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    name = f"{path.absolute().as_uri()}?{how}"
     conn = sqlite3.connect(name, uri=True, timeout=_PATIENCE, isolation_level=None)
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
         conn.execute(f"PRAGMA {pragma}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -250,7 +251,11 @@ class StateSchema(Generic[S]):
 
     def read_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Decode the plain JSON values of all fields; see `read`."""
-        return self.read(to_json(values, inf_nan_mode="constants"))
+        try:
+            text: str | bytes = to_json(values, inf_nan_mode="constants")
+        except ValueError:  # half of a surrogate pair, which the codec will refuse
+            text = json.dumps(values)
+        return self.read(text)
 
     def alias(self, name: str) -> str | None:
         """Give the other name that a field may have in an input."""

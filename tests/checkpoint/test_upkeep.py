@@ -443,6 +443,23 @@ def test_a_copy_is_whole_while_somebody_writes(store, db, tmp_path, python):
     assert not list(tmp_path.glob("*.part*"))
 
 
+def test_a_copy_of_what_is_read_only(small_disk, tmp_path):
+    """A database on a disk that cannot be written is copied to one that can."""
+    folder, remount = small_disk
+    made = SqliteCheckpointer(folder / "runs.db")
+    begin_counting(made, "run-1")
+    made.close()
+    remount("ro")
+
+    store = SqliteCheckpointer(folder / "runs.db")
+    store.backup(tmp_path / "copy.db")
+    store.close()
+
+    copy = SqliteCheckpointer(tmp_path / "copy.db")
+    assert [header.run_id for header in copy.runs()] == ["run-1"]
+    copy.close()
+
+
 def test_a_copy_overwrites_nothing(store, tmp_path):
     """Where something is, no copy is written, and it stays as it was."""
     begin_counting(store, "run-1")

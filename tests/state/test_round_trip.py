@@ -37,6 +37,7 @@ from pydantic import (
 from pydantic import dataclasses as pydantic_dataclasses
 from typing_extensions import TypeAliasType, TypedDict
 
+from graphflow.errors import StateError
 from graphflow.history import values_at
 from graphflow.records import RunHeader, RunRecords, Snapshot, StepRecord, TaskRecord
 from graphflow.state.description import described
@@ -650,3 +651,13 @@ def test_a_run_of_everything(start, run):
         state = book.schema.instance(book.values)
         assert state.total == state.count + len(state.notes)
         assert state.high >= state.low
+
+
+def test_a_stored_lone_surrogate_is_refused() -> None:
+    """What no state can hold, and a damaged or hostile record may, is the state's error."""
+
+    class Words(BaseModel):
+        text: str = ""
+
+    with pytest.raises(StateError, match="does not fit today's Words"):
+        StateSchema(Words).read_values({"text": "\ud800"})
