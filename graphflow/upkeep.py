@@ -145,6 +145,16 @@ def wish_of(
 def _before(older_than: timedelta | datetime | None) -> str | None:
     if older_than is None:
         return None
+    try:
+        return _in_utc(older_than)
+    except OverflowError:
+        raise DefinitionError(
+            f"prune(older_than={older_than!r}): there is no such time; pass a timedelta of less "
+            "than 2,000 years, or a datetime of the years 2 to 9998"
+        ) from None
+
+
+def _in_utc(older_than: timedelta | datetime) -> str:
     if isinstance(older_than, timedelta):
         older_than = datetime.now(UTC) - older_than
     if not isinstance(older_than, datetime) or older_than.tzinfo is None:

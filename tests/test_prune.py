@@ -1,6 +1,6 @@
 """Runs that were pruned: they are resumed, forked, read, drawn and copied as before."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Literal
 
 import pytest
@@ -261,6 +261,8 @@ def test_prune_takes_what_is_old(store):
         {"steps": True},
         {"keep": 1.5},
         {"older_than": 30},
+        {"older_than": timedelta.max},
+        {"older_than": datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))},
         {"older_than": datetime(2026, 1, 1)},  # noqa: DTZ001 - that is the mistake
     ):
         with pytest.raises(DefinitionError):

@@ -264,6 +264,8 @@ class Columns:
         """Give long values as they were before they were stored, without those that changed."""
         found = {}
         for at, text in values.items():
+            if type(text) is not str:  # of damaged rows anything
+                continue
             try:
                 given = text if self._cipher is None else self._cipher.reveal(text, _in_values(at))
                 if self._address(given) == at:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
@@ -18,6 +19,7 @@ from graphflow.checkpoint.sqlite_spent import spent_by
 from graphflow.checkpoint.sqlite_sweep import Gone, before_step, hide, sweep, sweep_steps
 from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import store_snapshot
+from graphflow.errors import CheckpointCorruptError
 from graphflow.records import Snapshot, Spent
 from graphflow.upkeep import Wish
 
@@ -50,6 +52,7 @@ _ADOPTED: Final = "SELECT max(step) FROM adoptions WHERE run = ? AND step < ?"
 _SNAPSHOTS: Final = "SELECT step, digest FROM snapshots WHERE run = ? ORDER BY step"
 _NO_ANCHOR: Final = (0, "", 0, 0, 0.0, "", None, "")
 _TRIES: Final = 3
+_STEP_OF: Final = {"parent": "parent_step", "fork_of": "fork_step"}
 
 
 _Stored = tuple[Snapshot, dict[str, str]]
@@ -70,7 +73,43 @@ def facts_of(
         if status == "running" and owner is not None:
             seen = "running" if lives(owner) else "stale"
         found.append(RunFacts(number, run_id, graph, seen, *rest))
+        _check(found[-1])
+    if near is None:
+        known = {run.number for run in found}
+        for run in found:
+            if run.fork_of is not None and run.fork_of not in known:
+                raise _unknown(run, "fork_of", run.fork_of)
     return found
+
+
+def _check(run: RunFacts) -> None:
+    """Check what is decided by: of what shares nobody knows what, nothing can be dropped.
+
+    Raises:
+        CheckpointCorruptError: It is not what graphflow writes.
+    """
+    for name in ("parent", "fork_of"):
+        number, step = getattr(run, name), getattr(run, _STEP_OF[name])
+        if number is None:
+            continue
+        if type(number) is not int or number >= run.number:
+            raise _unknown(run, name, number)
+        if type(step) is not int or step < 0:
+            raise _unknown(run, _STEP_OF[name], step)
+    for name in ("first", "last", "saved"):
+        if type(getattr(run, name)) is not int:
+            raise _unknown(run, f"its {name} step", getattr(run, name))
+    if type(run.ended_at) not in (str, NoneType):
+        raise _unknown(run, "ended_at", run.ended_at)
+
+
+def _unknown(run: RunFacts, name: str, value: object) -> CheckpointCorruptError:
+    return CheckpointCorruptError(
+        f"run {run.run_id!r} is damaged: {name} cannot be {repr(value)[:60]}. Nothing was dropped, "
+        f"as it may share what would go: `graphflow delete {run.run_id}` it, or restore it from a "
+        "backup, and prune again.",
+        run_id=run.run_id,
+    )
 
 
 def cut_run(

@@ -19,8 +19,8 @@ __all__ = ["BRIEF", "Gone", "before_step", "count_steps", "hide", "remove_run", 
            "sweep_steps", "write_briefly"]  # fmt: skip
 
 _HIDE: Final = (
-    "UPDATE runs SET parent_run = id, run_id = ?, status = 'cancelled', owner = NULL, "
-    "epoch = epoch + 1 WHERE id = ?"
+    "UPDATE runs SET parent_run = id, fork_of = NULL, run_id = ?, status = 'cancelled', "
+    "owner = NULL, epoch = epoch + 1 WHERE id = ?"
 )
 _RETIRE: Final = (
     "INSERT OR REPLACE INTO retired SELECT 1, max(?, coalesce((SELECT max(last) FROM retired), 0))"

@@ -10,11 +10,12 @@ from graphflow.checkpoint.digest import digest
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.sqlite_check import checked, unsealed
 from graphflow.checkpoint.sqlite_lineage import ANCHOR, link_before
-from graphflow.checkpoint.sqlite_read import header_of, own_part, stored_part
+from graphflow.checkpoint.sqlite_read import header_of, own_part, stored_part, stored_run
 from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.checkpoint.sqlite_size import OF_STEPS, family_of
 from graphflow.errors import CheckpointCorruptError, CheckpointError
 from graphflow.records import RunHeader
+from graphflow.stored import UNREADABLE, unreadable
 from graphflow.upkeep import Finding
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ __all__ = ["knows", "verify"]
 
 _SPAN: Final = 256  # steps that are read at once
 _ALL: Final = "SELECT id FROM runs WHERE parent_run IS NOT id ORDER BY id"
+_LINKS: Final = (
+    "SELECT id, parent_run FROM runs WHERE parent_run < id "
+    "UNION ALL SELECT id, fork_of FROM runs WHERE fork_of < id"
+)
 _HIDDEN: Final = "SELECT count(*) FROM runs WHERE parent_run IS id"
 _LINK: Final = (
     "SELECT coalesce((SELECT digest FROM adoptions WHERE run = steps.run AND step = steps.step "
@@ -54,11 +59,53 @@ def verify(file: "SqliteFile", run_id: str | None, columns: Columns) -> Iterator
     except CheckpointError as error:
         yield Finding("problem", str(error))
         return
+    damaged: set[int] = set()
     for number in numbers:
-        try:
-            yield from file.read(partial(_of_run, number=number, columns=columns))
-        except CheckpointError as error:  # SQLite cannot read its pages
-            yield Finding("problem", str(error), _name(file, number))
+        found = _found(file, number, columns)
+        if any(one.kind == "problem" for one in found):
+            damaged.add(number)
+        yield from found
+    near = numbers if run_id is not None else _near(file, damaged)
+    for number in near:
+        if number not in damaged:
+            yield from _as_loaded(file, number, columns)
+
+
+def _found(file: "SqliteFile", number: int, columns: Columns) -> list[Finding]:
+    try:
+        return file.read(partial(_of_run, number=number, columns=columns))
+    except (CheckpointError, *UNREADABLE) as error:  # SQLite cannot read its pages, say
+        return [_refusal(_name(file, number), error)]
+
+
+def _as_loaded(file: "SqliteFile", number: int, columns: Columns) -> Iterator[Finding]:
+    """Load a run whose own rows are sound: what it shares or has as its children may not be."""
+    name = _name(file, number)
+    try:
+        stored = file.read(partial(stored_run, run_id=name, tail=False, by=columns.digest_of))
+        if stored is not None:
+            checked(stored, columns, file.lives)
+    except (CheckpointError, *UNREADABLE) as error:
+        yield _refusal(name, error)
+
+
+def _refusal(name: str, error: Exception) -> Finding:
+    if not isinstance(error, CheckpointError):
+        error = unreadable(name, -1, "a row of it", error)
+    return Finding("problem", str(error), name)
+
+
+def _near(file: "SqliteFile", damaged: set[int]) -> list[int]:
+    """Find the runs that a damaged one is a part of, or that share steps: all that are related."""
+    if not damaged:
+        return []
+    found, more = set(damaged), True
+    links = file.read(lambda cursor: cursor.execute(_LINKS).fetchall())
+    while more:
+        pairs = {pair for pair in links if len(found.intersection(pair)) == 1}
+        found.update(number for pair in pairs for number in pair)
+        more = bool(pairs)
+    return sorted(found)
 
 
 def knows(cursor: "Cursor", run_id: str) -> bool:

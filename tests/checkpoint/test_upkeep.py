@@ -16,7 +16,7 @@ from graphflow.checkpoint.sqlite_prune import prune
 from graphflow.checkpoint.sqlite_size import OF_RUNS
 from graphflow.errors import CheckpointCorruptError, DatabaseUnavailableError, RunNotFoundError
 from graphflow.history import States
-from graphflow.records import Ending
+from graphflow.records import Ending, Snapshot
 from graphflow.testing.families import begin_child
 from graphflow.testing.records import (
     a_call,
@@ -24,16 +24,17 @@ from graphflow.testing.records import (
     a_header,
     a_memo,
     a_question,
+    a_step,
     an_item,
     facts,
 )
-from graphflow.testing.upkeep import begin_counting, count_on, fork_counting
+from graphflow.testing.upkeep import SPEC, begin_counting, count_on, fork_counting
 from graphflow.upkeep import Wish
 
 WRITER = """
 import sys
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.testing.upkeep import begin_counting, count_on
+from graphflow.testing.upkeep import SPEC, begin_counting, count_on
 store = SqliteCheckpointer(sys.argv[1], durability="normal")
 lease = begin_counting(store, "writer")
 step = 0
@@ -306,7 +307,7 @@ def test_a_snapshot_that_came_meanwhile_is_continued(store):
 SAVING = """
 import sys
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.testing.upkeep import begin_counting, count_on
+from graphflow.testing.upkeep import SPEC, begin_counting, count_on
 store = SqliteCheckpointer(sys.argv[1], durability="normal")
 lease = begin_counting(store, "writer")
 print("begun", flush=True)
@@ -370,6 +371,79 @@ def test_verify_names_the_damage(store, db, kind):
         assert list(store.verify("other")) == []
     with pytest.raises(CheckpointCorruptError):
         store.load("run-1")
+    store.close()
+
+
+def a_family(store):
+    """Write a run with children, forks of it and of its fork, and others."""
+    a_long_run(store)
+    count_on(store, fork_counting(store, "fork", "run-1", 12), 14, Ending("done"))
+    count_on(store, fork_counting(store, "early", "run-1", 3), 5, Ending("done"))
+    count_on(store, fork_counting(store, "of-fork", "fork", 10), 13, Ending("done"))
+    count_on(store, begin_counting(store, "other"), 9, Ending("done"))
+    lease = begin_counting(store, "parent")
+    child = begin_child(store, lease, 1)
+    store.end(child, Ending("done"))
+    count_on(store, lease, 4, Ending("done"))
+    store.end(fork_counting(store, "of-parent", "parent", 3), Ending("done"))
+
+
+IN_FAMILIES = {
+    **{kind: sql for kind, (sql, _) in DAMAGE.items() if "anchors" not in sql},
+    "child": "UPDATE steps SET ready_json = '[]' WHERE run IN (7, 19)",
+    "status of a child": "UPDATE runs SET status = 'failed' WHERE parent_run IS NOT NULL",
+    "origin": "UPDATE runs SET fork_of = 999 WHERE run_id = 'fork'",
+    "no step": "UPDATE runs SET fork_step = 'x' WHERE run_id = 'fork'",
+    "no status": "UPDATE runs SET status = 'xx' WHERE run_id = 'run-1'",
+    "no time": "UPDATE runs SET created_at = x'ff' WHERE run_id = 'parent'",
+    "early step": "DELETE FROM steps WHERE run = 1 AND step < 4",
+    "number": "UPDATE steps SET step = 'x' WHERE run = 1 AND step = 9",
+    "shared value": "UPDATE shared_values SET value_json = x'ff00'",
+}
+
+
+@pytest.mark.parametrize("kind", IN_FAMILIES)
+def test_verify_names_every_run_that_load_refuses(store, db, count, kind):
+    """A run that cannot be loaded is found, also when the damage is in what it shares; no other."""
+    a_family(store)
+    header = a_header("long", input_json=f'{{"text":"{"x" * 9000}"}}')
+    store.begin(header, SPEC, a_step(0), Snapshot(0, "{}", "{}"), Ending("done"))
+    store.close()
+    change(db, IN_FAMILIES[kind])
+    store, refused = SqliteCheckpointer(db), set()
+    every = [run_id for (run_id,) in count("SELECT run_id FROM runs")]
+    for run_id in every:
+        try:
+            store.load(run_id)
+        except CheckpointCorruptError:
+            refused.add(run_id)
+    named = {found.run_id for found in store.verify() if found.kind == "problem"} - {""}
+    assert named == refused != set()
+    for run_id in every:
+        own = [found for found in store.verify(run_id) if found.run_id == run_id]
+        assert bool(own) == (run_id in refused)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["fork_of = 999", "fork_of = 'x'", "fork_step = 'x'", "ended_at = x'05'", "fork_of = 3"],
+)
+def test_a_prune_drops_nothing_when_nobody_knows_what_is_shared(store, db, damage):
+    """What a damaged run shares could be anything: the error names it, and nothing is dropped."""
+    count_on(store, begin_counting(store, "run-1"), 12, Ending("done"))
+    count_on(store, fork_counting(store, "fork", "run-1", 6), 12, Ending("done"))
+    store.close()
+    change(db, f"UPDATE runs SET {damage} WHERE run_id = 'fork'")
+    store = SqliteCheckpointer(db)
+    for wish in (Wish(steps=1), Wish(keep=0), Wish(before="9999")):
+        for dry_run in (True, False):
+            with pytest.raises(CheckpointCorruptError, match="'fork' is damaged") as caught:
+                store.prune(wish, dry_run=dry_run)
+            assert caught.value.run_id == "fork"
+    assert len(store.load("run-1").steps) == 13
+    store.delete("fork")
+    assert store.prune(Wish(steps=1)).cut == {"run-1": 11}
     store.close()
 
 
