@@ -42,6 +42,9 @@ class Adoption:
     """None: it is as it was."""
     children: Mapping[str, str] = field(default_factory=dict)
     """The runs of subgraphs in the open step whose task has another key now: {run id: key}."""
+    dropped: Sequence[str] = ()
+    """The items of maps, `map[3]`, whose results and memos go with it: they run again. It is said
+    where the adoption is stored, and not stored itself."""
     digest: str = ""
 
 

@@ -66,7 +66,8 @@ def open_questions(
     """Find the questions that wait for an answer: a run's own by task, then those of its children.
 
     Nobody waits any more for what a task asks that is complete, or for what its child asks: it
-    may have fallen back meanwhile (S16).
+    may have fallen back meanwhile (S16). Nor for that of a node which is no question any more, or
+    no subgraph, in the graph that the run is on now.
 
     Args:
         records: The run.
@@ -79,10 +80,12 @@ def open_questions(
     path = (*above, header)
     order = {key: place for place, key in enumerate(records.last.ready)}
     for question in sorted(records.questions, key=lambda asked: order.get(task_of(asked.key), 0)):
-        if question.answer_json is None and is_incomplete(records, question.step, question.key):
+        kind = "question" if question.kind == "question" else ""
+        is_open = is_incomplete(records, question.step, question.key, kind)
+        if question.answer_json is None and is_open:
             yield Open(path, question)
     for child in records.children:
-        if is_incomplete(records, child.header.parent_step, child.header.parent_key):
+        if is_incomplete(records, child.header.parent_step, child.header.parent_key, "graph"):
             found = read(child)
             # Read by itself it may not know the key that its task has now
             own = replace(found, header=replace(found.header, parent_key=child.header.parent_key))
@@ -106,8 +109,8 @@ def the_question(records: RunRecords, found: list[Open], key: str | None) -> Ope
         standing = f"{header.status}{f' ({header.reason})' if header.reason else ''}"
         if header.reason == "question":
             raise AnswerError(
-                f"{run} waits for no answer any more: all its questions are answered. Nothing was"
-                f" stored; go on with flow.resume({header.run_id!r})"
+                f"{run} waits for no answer any more: all its questions are answered, or its graph"
+                f" asks them no more. Nothing was stored; go on with flow.resume({header.run_id!r})"
             )
         raise AnswerError(f"{run} asks nothing: it is {standing}. Nothing was stored.")
     ids = [item.id for item in found]

@@ -223,9 +223,10 @@ class Definition:
             "gate", "code"}], "edges": [[source, target, kind]], "routers": [{"source", "name",
             "targets", "answers", "code"}]}``; `gate` is ``{"passed", "failed", "otherwise",
             "tries"}`` or null, `answers` maps an answer to its node or is null. A node has "graph"
-            (the spec of a subgraph), "map" (``{"over", "into"}``), "question" (``{"into"}``),
-            "fallback", "on_budget" (names of nodes), "retry", "timeout" and "effects" when it has
-            such a thing.
+            (the spec of a subgraph), "passes" (``{"input", "output"}`` of a subgraph), "map"
+            (``{"over", "into"}``), "question" (``{"into"}``; each with a digest where it is a
+            function: "over_code"), "fallback", "on_budget" (names of nodes), "retry", "timeout" and
+            "effects" when it has such a thing.
         """
         return {
             "format": 1,
@@ -275,8 +276,9 @@ def _more(node: NodeDef) -> dict[str, Any]:
     child, items, question = node.child, node.map, node.question
     return {
         "graph": child and child.graph.spec(),
-        "map": items and {"over": _field(items.over), "into": _field(items.into)},
-        "question": question and {"into": _field(question.into)},
+        "map": items and _told({"over": items.over, "into": items.into}),
+        "question": question and _told({"into": question.into}),
+        "passes": child and _told({"input": child.input, "output": child.output}),
         "fallback": node.fallback,
         "on_budget": node.on_budget,
         "retry": node.retry and node.retry.attempts,
@@ -285,9 +287,16 @@ def _more(node: NodeDef) -> dict[str, Any]:
     }
 
 
-def _field(name: str | Callable[..., Any]) -> str:
-    """Name a field, or the function that is there instead."""
-    return name if isinstance(name, str) else f"{getattr(name, '__name__', 'function')}()"
+def _told(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Name fields, or the functions that are there instead, those with a digest of their code."""
+    found: dict[str, Any] = {}
+    for part, of in parts.items():
+        if callable(of):
+            found[part] = f"{getattr(of, '__name__', 'function')}()"
+            found[f"{part}_code"] = _code_digest((of,))
+        else:
+            found[part] = of if isinstance(of, str) else dict(of)
+    return found
 
 
 def _router_spec(router: RouterDef) -> dict[str, Any]:

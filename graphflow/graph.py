@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from graphflow.cells import Cells
 from graphflow.definition import Definition, EdgeDef, RouterDef
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from graphflow.validate import Problem
 
 __all__ = ["StateGraph"]
+
+_VERSIONS: Final = 2**31
 
 A = TypeVar("A")
 RR = TypeVar("RR", bound=Route[str])
@@ -70,8 +72,11 @@ class StateGraph(Past, Nodes[S]):
             raise DefinitionError(
                 f"StateGraph({state!r}, name={name!r}): pass the state's class, and a str as name"
             )
-        if isinstance(version, bool) or not isinstance(version, int):
-            raise DefinitionError(f"version={version!r}: pass a whole number")
+        is_whole = isinstance(version, int) and not isinstance(version, bool)
+        if not is_whole or not 0 <= version < _VERSIONS:
+            raise DefinitionError(
+                f"version={version!r}: pass a whole number from 0 to {_VERSIONS - 1}, such as 2"
+            )
         if not isinstance(defaults, Defaults | None):
             raise DefinitionError(f"defaults={defaults!r}: pass Defaults(retry=..., timeout=...)")
         if defaults is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from graphflow.change.declared import Migrate, Migration
 from graphflow.errors import DefinitionError
+from graphflow.names import END, START, named, spelled
 from graphflow.signatures import checked_function, checked_name, is_async
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class Past:
             DefinitionError: These are no names of nodes, or lead back to the old one.
         """
         for name in (old, new):
-            checked_name("renamed(old, new)", name)
+            if checked_name("renamed(old, new)", name) in {START, END}:
+                raise DefinitionError(
+                    f"renamed({old!r}, {new!r}): {spelled(named(name))} is no node and keeps its"
+                    " name; pass the names of nodes"
+                )
         self._rename("node", old, new)
 
     def renamed_field(self, old: str, new: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from graphflow.change.moved import node_in
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
 __all__ = ["end_of", "is_incomplete", "latest", "open_tasks", "task_of", "under_way", "went_on"]
@@ -15,7 +16,7 @@ def task_of(key: str) -> str:
     return key.partition("[")[0]
 
 
-def is_incomplete(records: RunRecords, step: int | None, key: str | None) -> bool:
+def is_incomplete(records: RunRecords, step: int | None, key: str | None, kind: str = "") -> bool:
     """Tell whether a task belongs to the open step, and is neither done nor has fallen back.
 
     Only then does somebody wait for what it asks, and does its child run go on (S15, S16).
@@ -24,8 +25,12 @@ def is_incomplete(records: RunRecords, step: int | None, key: str | None) -> boo
         records: Of one run; its tail is enough.
         step: The task's step.
         key: The task's key, or that of an item of it.
+        kind: What its node must be still, "question" or "graph", when the graph has changed;
+            empty: anything.
     """
     task = task_of(key or "")
+    if kind and not _is_still(records, task, kind):
+        return False
     return step == records.header.step + 1 and all(kept.key != task for kept in records.kept)
 
 
@@ -66,12 +71,14 @@ def open_tasks(records: RunRecords) -> dict[str, str]:
     kept = {task.key: "done" if task.fell_back is None else "fallback" for task in records.kept}
     asked: dict[str, list[QuestionRecord]] = {}
     for question in records.questions:
-        if question.step == opened:
+        is_stale = question.kind == "question" and not _is_still(records, question.key, "question")
+        if question.step == opened and not is_stale:
             asked.setdefault(task_of(question.key), []).append(question)
     children = {
         child.header.parent_key: child.header
         for child in records.children
         if child.header.parent_step == opened
+        and _is_still(records, str(child.header.parent_key), "graph")
     }
     spent = _is_spent(records.header)
     done = {f"{item.key}[{item.ix}]" for item in records.items if item.step == opened}
@@ -83,6 +90,13 @@ def open_tasks(records: RunRecords) -> dict[str, str]:
         if standing or spent:
             found[key] = standing or "limit"
     return found
+
+
+def _is_still(records: RunRecords, key: str, kind: str) -> bool:
+    """Tell whether the node of a task is of a kind in the graph that the run is on."""
+    name = node_in(key)
+    kinds = [node.get("kind") for node in records.spec.get("nodes", ()) if node["name"] == name]
+    return not kinds or kinds[0] == kind
 
 
 def latest(records: RunRecords) -> dict[str, datetime]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from graphflow.change.moved import node_in
@@ -67,6 +67,7 @@ class Beside:
         values: dict[str, Any],
         *,
         is_open: bool,
+        dropped: Collection[str] = (),
     ) -> None:
         """Check all of it.
 
@@ -75,6 +76,7 @@ class Beside:
             kept: The complete tasks of the open step, in the words of today.
             values: The state.
             is_open: Whether what is stored of the open step counts.
+            dropped: The items whose results are not used any more.
         """
         schema = self._plan.schema
         for key, sent in frontier.sends.items():
@@ -89,11 +91,13 @@ class Beside:
                 self._unfit(task.key, f"its stored result does not fit: {error}", error)
         if is_open:
             done = {task.key for task in kept}
-            self._check_items(done)
+            self._check_items(done, dropped)
             self._check_answers(done)
 
-    def _check_items(self, done: set[str]) -> None:
+    def _check_items(self, done: set[str], dropped: Collection[str]) -> None:
         for item in self._records.items:
+            if f"{item.key}[{item.ix}]" in dropped:
+                continue
             node = self._node(item.key)
             if item.step != self._opened or node is None or self._nodes.key(item.key) in done:
                 continue

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from graphflow.change.names import Names
 from graphflow.change.verdict import Finding
 from graphflow.names import spelled
 
-__all__ = ["differences"]
+__all__ = ["alike", "differences"]
 
 Spec = Mapping[str, Any]
 
@@ -21,6 +21,7 @@ _NODE: Final = {
     "graph": "its subgraph has changed",
     "map": "what it maps has changed",
     "question": "where its answer goes has changed",
+    "passes": "what goes into its subgraph or comes out of it has changed",
     "fallback": "its fallback is another one",
     "on_budget": "what follows a used-up budget is another node",
     "retry": "it is retried otherwise",
@@ -30,7 +31,19 @@ _NODE: Final = {
 }
 
 
-def differences(stored: Spec, today: Spec, nodes: Names, fields: Names) -> Iterator[Finding]:
+_TOLD: Final = frozenset({"map", "question", "passes"})
+"""Parts of which an earlier graphflow said less, or nothing: that is no difference."""
+
+
+def differences(
+    stored: Spec,
+    today: Spec,
+    nodes: Names,
+    fields: Names,
+    *,
+    needed: Collection[str] = (),
+    is_migrated: bool = False,
+) -> Iterator[Finding]:
     """List what differs, none of which hinders a run by itself.
 
     Args:
@@ -38,8 +51,11 @@ def differences(stored: Spec, today: Spec, nodes: Names, fields: Names) -> Itera
         today: That of today's graph.
         nodes: What stored nodes are called today.
         fields: What stored fields are called today.
+        needed: Stored nodes that are gone, of which more is said elsewhere: they are needed.
+        is_migrated: Whether migrations say what becomes of values.
     """
-    yield from _nodes(stored, today, nodes)
+    yield from _gone_fields(stored, today, fields, is_migrated=is_migrated)
+    yield from _nodes(stored, today, nodes, needed)
     yield from _routers(stored, today, nodes)
     yield from _edges(stored, today, nodes)
     yield from _fields(stored, today, fields)
@@ -49,14 +65,15 @@ def _same(what: str, words: str) -> Finding:
     return Finding("compatible", what, words)
 
 
-def _nodes(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
+def _nodes(stored: Spec, today: Spec, names: Names, needed: Collection[str]) -> Iterator[Finding]:
     before = {node["name"]: node for node in stored.get("nodes", ())}
     now = {node["name"]: node for node in today.get("nodes", ())}
     found = set()
     for name, node in before.items():
         later = names.find(name)
         if later is None:
-            yield _same(f"node {name!r}", "it is gone; the run does not need it")
+            if name not in needed:
+                yield _same(f"node {name!r}", "it is gone; the run does not need it")
             continue
         found.add(later)
         if later != name:
@@ -69,8 +86,27 @@ def _nodes(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
 def _node(name: str, before: Spec, now: Spec) -> Iterator[Finding]:
     for part, words in _NODE.items():
         old, new = before.get(part), now.get(part)
-        if old != new and (part != "targets" or not now.get("gate")):
+        if _differ(part, old, new) and (part != "targets" or not now.get("gate")):
             yield _same(f"node {name!r}", words.format(old=old, new=new))
+
+
+def alike(before: Sequence[Spec], now: Sequence[Spec]) -> bool:
+    """Tell whether the same is said of the nodes of two graphs, as far as both say it."""
+    return len(before) == len(now) and all(
+        not any(_differ(part, old.get(part), new.get(part)) for part in old.keys() | new.keys())
+        for old, new in zip(before, now, strict=True)
+    )
+
+
+def _differ(part: str, old: Any, new: Any) -> bool:
+    if part in _TOLD:
+        if old is None or new is None:  # then another part says more
+            return False
+        return any(old[name] != new[name] for name in old.keys() & new.keys())
+    if part == "graph" and old and new:
+        nodes = alike(old.get("nodes", ()), new.get("nodes", ()))
+        return not nodes or {**old, "nodes": ()} != {**new, "nodes": ()}
+    return bool(old != new)
 
 
 def _renamed(node: Spec, names: Names) -> dict[str, Any]:
@@ -115,6 +151,33 @@ def _edges(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
                 yield _same(f"edge {spelled(source)!r} -> {spelled(target)!r}", words)
 
 
+def _gone_fields(
+    stored: Spec, today: Spec, names: Names, *, is_migrated: bool
+) -> Iterator[Finding]:
+    """Find the fields that are gone; those first that may only have another name."""
+    before = stored.get("state", {}).get("fields", {})
+    now = today.get("state", {}).get("fields", {})
+    known = {names.find(name) for name in before}
+    new = {} if is_migrated else {name: now[name] for name in now if name not in known}
+    found = []
+    for name, field in before.items():
+        if names.find(name) is None:
+            like = [later for later in new if new[later].get("type") == field.get("type")]
+            found.append((not like, _gone(name, like[0] if like else None)))
+    yield from (finding for _, finding in sorted(found, key=lambda one: one[0]))
+
+
+def _gone(name: str, like: str | None) -> Finding:
+    words = "it is gone; steps that are stored keep it"
+    if like is not None:
+        words = (
+            f"it is gone, and the run goes on without its value; {like!r} is new, of the same"
+            " type, and begins with its default. If it was renamed, write"
+            f' graph.renamed_field("{name}", "{like}")'
+        )
+    return _same(f"field {name!r}", words)
+
+
 def _fields(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
     before = stored.get("state", {}).get("fields", {})
     now = today.get("state", {}).get("fields", {})
@@ -122,7 +185,6 @@ def _fields(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
     for name, field in before.items():
         later = names.find(name)
         if later is None:
-            yield _same(f"field {name!r}", "it is gone; steps that are stored keep it")
             continue
         found.add(later)
         if later != name:
@@ -137,7 +199,9 @@ def _field(name: str, before: Spec, now: Spec) -> Iterator[Finding]:
     part = "shape" if "shape" in before else "type"
     if before.get(part) != now.get(part):
         old, new = before.get("type"), now.get("type")
-        said = f"it was {old} and is {new} now" if old != new else f"what {new} is has changed"
+        said = f"it was {old} and is {new} now"
+        if old == new:
+            said = f"it is {new} still, but its default, a bound or a model in it has changed"
         yield _same(f"field {name!r}", said)
     if before.get("reducer") != now.get("reducer"):
         old, new = before.get("reducer") or "none", now.get("reducer") or "none"

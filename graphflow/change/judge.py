@@ -11,6 +11,7 @@ from typing import Any
 
 from graphflow.change.beside import Beside, lost
 from graphflow.change.compare import differences
+from graphflow.change.lists import Lists
 from graphflow.change.moved import moved, node_in
 from graphflow.change.names import Names
 from graphflow.change.updates import Updates
@@ -193,9 +194,19 @@ class _Judging:
         carried = self._carried()
         if carried is not None:
             fields = self._change().names
-            self._findings += differences(
-                self._use.spec, self._plan.spec, _node_names(self._plan, self._use), fields
+            stored, names = self._use.spec, _node_names(self._plan, self._use)
+            told = differences(
+                stored,
+                self._plan.spec,
+                names,
+                fields,
+                needed=self.nodes.gone,
+                is_migrated=bool(self._change().way),
             )
+            differ = [*told]
+            # What may be a mistake comes first: a field that went with its value
+            self._findings[:0] = [one for one in differ if "renamed_field" in one.words]
+            self._findings += differ
             self._findings += self._versions()
         verdict = Verdict.of(run_id, name, self._findings, same=False)
         return Judged(verdict, carried if verdict.can_go_on else None, self._cause)
@@ -256,17 +267,15 @@ class _Judging:
             updates = self.updates()
             self.refuse([*lost(updates.change, kept, record)])
             values = self._plan.schema.read_values(updates.now)
-            sends = {
-                key: Sent(sent.node, updates.sent(sent.input_json))
-                for key, sent in frontier.sends.items()
-            }
+            sends = _sends(frontier, updates)
             kept = [updates.task(task) for task in kept]
         except Unfit as unfit:
             self._findings += unfit.findings
             self._cause = unfit.cause
             return None
         frontier = frontier._replace(sends=sends)
-        beside.check(frontier, kept, values, is_open=self._is_open)
+        dropped = self._dropped(updates, record, sends, kept)
+        beside.check(frontier, kept, values, is_open=self._is_open, dropped=dropped)
         self._findings += beside.findings
         self._cause = beside.cause
         before = counters_at(self._records, self._last)
@@ -283,8 +292,9 @@ class _Judging:
             None if counters == before else counters.to_json(),
             frontier if _left(frontier) != _left(record) else None,
             self._children(),
+            dropped,
         )
-        return Carried(self._open(kept), values, frontier, counters, adoption)
+        return Carried(self._open(kept, dropped), values, frontier, counters, adoption)
 
     def _counters(self, before: Counters, updates: Updates) -> Counters:
         counters = self.nodes.counters(before, updates.change.names)
@@ -305,19 +315,37 @@ class _Judging:
                 found[header.run_id] = key
         return found
 
-    def _open(self, kept: list[TaskRecord]) -> RunRecords:
+    def _dropped(
+        self,
+        updates: Updates,
+        record: StepRecord,
+        sends: Mapping[str, Sent],
+        kept: Sequence[TaskRecord],
+    ) -> Sequence[str]:
+        """Find the items of maps that are others now, and say so."""
+        if not self._is_open:
+            return ()
+        use, opened = self._use, self._last + 1
+        lists = Lists(self._plan, self.nodes, use.spec, self._records, opened)
+        lists.check(updates, record.sends, sends, {task.key for task in kept})
+        self._findings += lists.findings
+        return lists.dropped
+
+    def _open(self, kept: list[TaskRecord], dropped: Sequence[str]) -> RunRecords:
         """Give the run with what is stored of its open step in the names of today."""
         records, nodes, opened = self._records, self.nodes.renamed, self._last + 1
-        children = self._children()
+        children, gone = self._children(), {(opened, key) for key in dropped}
+        items = [i for i in records.items if (i.step, f"{i.key}[{i.ix}]") not in gone]
+        memos = [m for m in records.memos if (m.step, m.key) not in gone]
         return replace(
             records,
             kept=kept,
             attempts=[moved(one, nodes) if one.step == opened else one for one in records.attempts],
-            items=[moved(one, nodes) if one.step == opened else one for one in records.items],
+            items=[moved(one, nodes) if one.step == opened else one for one in items],
             questions=[
                 moved(one, nodes) if one.step == opened else one for one in records.questions
             ],
-            memos=[moved(one, nodes) if one.step == opened else one for one in records.memos],
+            memos=[moved(one, nodes) if one.step == opened else one for one in memos],
             children=[
                 replace(
                     child,
@@ -333,6 +361,12 @@ class _Judging:
     def _versions(self) -> Iterator[Finding]:
         for migration in self._change().way:
             yield Finding("compatible", "state", f"it goes through {migration.name}")
+
+
+def _sends(frontier: Frontier, updates: Updates) -> dict[str, Sent]:
+    return {
+        key: Sent(sent.node, updates.sent(sent.input_json)) for key, sent in frontier.sends.items()
+    }
 
 
 def _left(of: StepRecord | Frontier) -> tuple[Any, ...]:

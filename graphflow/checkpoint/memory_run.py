@@ -100,6 +100,7 @@ class MemoryRun:
         place = sum(known.step == adoption.step for known, _ in self.adoptions)
         self.adoptions.append((replace(adoption, place=place), spec_json))
         opened, nodes = self.header.step + 1, adoption.nodes
+        dropped = {(opened, key) for key in adoption.dropped}
 
         def named(record: Loose) -> Loose:
             return moved(record, nodes) if record.step == opened else record
@@ -107,7 +108,9 @@ class MemoryRun:
         # New lists and dicts: what a mark remembers stays as it was
         self.attempts = [named(record) for record in self.attempts]
         self.calls = [named(record) for record in self.calls]
-        items, asked, memos = self.items.values(), self.questions.values(), self.memos.values()
+        items = [i for i in self.items.values() if (i.step, f"{i.key}[{i.ix}]") not in dropped]
+        memos = [m for m in self.memos.values() if (m.step, m.key) not in dropped]
+        asked = self.questions.values()
         self.items = {(i.step, i.key, i.ix): i for i in map(named, items)}
         self.questions = {(q.step, q.key, q.name): q for q in map(named, asked)}
         self.memos = {(m.step, m.key, m.name): m for m in map(named, memos)}

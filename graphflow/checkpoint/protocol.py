@@ -191,8 +191,9 @@ class Checkpointer(Protocol):
         """Store that a run goes on with another graph after its last committed step.
 
         All that is stored of the open step gets the names of `adoption.nodes`: in keys (`old`,
-        `old#0`, `old[3]`) and as nodes. What is stored of the steps before stays as it is. A fork
-        of the run at a step after this one has the adoption too.
+        `old#0`, `old[3]`) and as nodes. The results and memos of the items in `adoption.dropped`,
+        named by their keys of before, go in the same transaction. What is stored of the steps
+        before stays as it is. A fork of the run at a step after this one has the adoption too.
 
         Args:
             lease: Of the run.

@@ -40,6 +40,8 @@ _ADOPT: Final = f"INSERT INTO adoptions (run, {_NAMES}, digest) VALUES (?{_MARKS
 _KNOWN: Final = "SELECT count(*) FROM adoptions WHERE run = ? AND step = ?"
 _STEP: Final = "SELECT digest FROM steps WHERE run = ? AND step = ?"
 _GRAPH: Final = "INSERT OR IGNORE INTO graphs VALUES (?, ?, ?, ?, ?, ?)"
+_DROP_ITEM: Final = "DELETE FROM items WHERE run = ? AND step = ? AND key || '[' || ix || ']' = ?"
+_DROP_MEMOS: Final = "DELETE FROM memos WHERE run = ? AND step = ? AND key = ?"
 _MOVED: Final[dict[str, tuple[str, Callable[[Row], Any], Callable[[Any], Row]]]] = {
     "attempts": ("attempt", attempt_from, attempt_row),
     "calls": ("call", call_from, call_row),
@@ -96,6 +98,9 @@ class AdoptWrite:
         stored, self._digest = sealed("adoption", (lease.run_id, step, *row), columns.digest_of)
         cursor.execute(_ADOPT, (lease.run, *stored[2:], self._digest))
         cursor.execute("UPDATE runs SET adopted = ? WHERE id = ?", (self._digest, lease.run))
+        for key in self._adoption.dropped:
+            cursor.execute(_DROP_ITEM, (lease.run, lease.step + 1, key))
+            cursor.execute(_DROP_MEMOS, (lease.run, lease.step + 1, key))
         if self._adoption.nodes:
             for table in _MOVED:
                 self._move(cursor, table)

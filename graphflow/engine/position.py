@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphflow.change.judge import judge
+from graphflow.change.moved import node_in
 from graphflow.change.verdict import changed
 from graphflow.engine.frontier import Arrivals
 from graphflow.engine.snapshots import Saved, restated, taken_up
@@ -108,7 +109,7 @@ def restore(plan: Plan, records: RunRecords, step: int | None = None) -> Positio
         raise changed(judge(plan, records, step).verdict, error) from error
     left = Frontier(record.ready, record.fired, record.held, record.sends)
     position = _position(last, values, left, counters_at(records, last), saved)
-    position.open = _open_step(records) if step is None else None
+    position.open = _open_step(plan, records) if step is None else None
     return position
 
 
@@ -124,7 +125,7 @@ def _carried(plan: Plan, records: RunRecords, last: int, step: int | None) -> Po
     else:
         saved = restated(last, state_json, records, last)
     position = _position(last, values, carried.frontier, carried.counters, saved)
-    position.open = _open_step(carried.records) if step is None else None
+    position.open = _open_step(plan, carried.records) if step is None else None
     position.adoption = carried.adoption
     return position
 
@@ -144,7 +145,7 @@ def _position(
     )
 
 
-def _open_step(records: RunRecords) -> OpenStep | None:
+def _open_step(plan: Plan, records: RunRecords) -> OpenStep | None:
     found, step = OpenStep(), records.header.step + 1
     found.kept = {task.key: task for task in records.kept}
     for attempt in (a for a in records.attempts if a.step == step):
@@ -154,14 +155,33 @@ def _open_step(records: RunRecords) -> OpenStep | None:
             found.failed[task] = attempt
     for item in (i for i in records.items if i.step == step):
         found.items.setdefault(item.key, {})[item.ix] = item
-    for question in (q for q in records.questions if q.step == step):
+    for question in _asked(plan, records, step):
         found.questions.setdefault(question.key, {})[question.name] = question
         failed = found.failed.get(question.key)
         if failed is not None and went_on(question, end_of(failed)):
             del found.failed[question.key]
     for memo in (m for m in records.memos if m.step == step):
         found.memos.setdefault(memo.key, {})[memo.name] = memo.value_json
-    for child in (c.header for c in records.children if c.header.parent_step == step):
-        found.children[str(child.parent_key)] = child
+    found.children = _children(plan, records, step)
     found.heard = records.header.heard == step
     return None if found == OpenStep() else found
+
+
+def _children(plan: Plan, records: RunRecords, step: int) -> dict[str, RunHeader]:
+    """Give the runs of subgraphs in the open step, but of nodes that are subgraphs no more."""
+    found = {}
+    for child in (c.header for c in records.children if c.header.parent_step == step):
+        node = plan.nodes.get(node_in(str(child.parent_key)))
+        if node is not None and node.child is not None:
+            found[str(child.parent_key)] = child
+    return found
+
+
+def _asked(plan: Plan, records: RunRecords, step: int) -> Iterator[QuestionRecord]:
+    """Give the questions of the open step, but those that nobody has to answer any more."""
+    for question in records.questions:
+        node = plan.nodes.get(question.node)
+        is_question = node is not None and node.rules.question is not None
+        is_stale = question.answer_json is None and question.kind == "question" and not is_question
+        if question.step == step and not is_stale:
+            yield question

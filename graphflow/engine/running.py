@@ -123,10 +123,11 @@ class StepRun:
         """Tell whether a task waits or has failed, and is not run again now."""
         stored, child = self._position.open, task.child
         if child is not None and child.heard != child.step + 1 and child.status != "running":
-            if child.status == "paused" and child.reason == "question":
+            is_same = task.node.child is None or task.node.child.digest == child.graph_digest
+            if child.status == "paused" and child.reason == "question" and is_same:
                 self.waiting[task.key] = "asking"
                 return True
-            if child.status == "paused" and not self._again:
+            if child.status == "paused" and child.reason != "question" and not self._again:
                 self.waiting[task.key] = reason_within(task.key, child.reason or "interrupted")
                 return True
         if child is not None and (child.status == "running" or child.heard == child.step + 1):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+from graphflow.change.compare import alike
 from graphflow.records import GraphUse, RunRecords
 from graphflow.render.wording import counted, one_line
 
@@ -62,13 +63,16 @@ def changes_told(records: RunRecords) -> str:
 
 def _differ(before: GraphUse, after: GraphUse) -> bool:
     """Tell whether graphs differ, and not only in how much a graphflow writes down of them."""
-    return before.digest != after.digest and _said(before) != _said(after)
+    if before.digest == after.digest:
+        return False
+    nodes = [use.spec.get("nodes", ()) for use in (before, after)]
+    return _said(before) != _said(after) or not alike(*nodes)
 
 
 def _said(use: GraphUse) -> tuple[object, ...]:
     fields = use.spec.get("state", {}).get("fields", {})
     told = {name: (field.get("type"), field.get("reducer")) for name, field in fields.items()}
-    return use.version, told, *(use.spec.get(part) for part in ("nodes", "edges", "routers"))
+    return use.version, told, *(use.spec.get(part) for part in ("edges", "routers"))
 
 
 def _change(before: GraphUse, after: GraphUse) -> Iterator[str]:

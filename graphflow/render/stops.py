@@ -97,7 +97,7 @@ def status_within(child: RunRecords, parent: RunRecords, above: RunStatus) -> Ru
     header = child.header
     if header.status == "done":
         return "done"
-    if not is_incomplete(parent, header.parent_step, header.parent_key):
+    if not is_incomplete(parent, header.parent_step, header.parent_key, "graph"):
         return "cancelled"
     return above if header.status == "running" else header.status
 

@@ -110,6 +110,24 @@ class AdoptionContract:
         _check_names(store.load("run-1"))
         assert facts(store.load("run-1").steps[2].tasks) == facts(kept)
 
+    def test_dropped_items_are_gone(self, store: Checkpointer) -> None:
+        """Items of the open step that no longer hold go with their memos; others stay."""
+        lease = begin_run(store)
+        for step in (1, 2):
+            for ix in range(3):
+                store.keep_item(lease, an_item(step, ix, key="work"))
+                store.memo(lease, a_memo(step, key=f"work[{ix}]"))
+            store.fail(lease, a_failure(step, key="work[1]"))
+            if step == 1:
+                store.commit(lease, a_step(1), None, None)
+        _adopt(store, lease, 1, dropped=("work[1]", "work[2]"))
+        records = store.load("run-1")
+        left = [(1, 0), (1, 1), (1, 2), (2, 0)]
+        assert sorted((item.step, item.ix) for item in records.items) == left
+        memos = sorted((memo.step, memo.key[-2]) for memo in records.memos)
+        assert memos == [(step, str(ix)) for step, ix in left]
+        assert [attempt.step for attempt in records.attempts] == [1, 2]
+
     def test_an_open_child_belongs_to_its_task(self, store: Checkpointer) -> None:
         """The run of a subgraph stands under the key that its task has now, to the end."""
         lease = begin_run(store, first=replace(a_step(0), ready=("work#1", "work#0")))
