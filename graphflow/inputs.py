@@ -12,6 +12,7 @@ from graphflow.plan import Plan
 from graphflow.records import RunRecords
 from graphflow.state.codec import same
 from graphflow.state.schema import StateSchema
+from graphflow.stored import parsed, unreadable
 
 __all__ = ["given_fields", "refuse_other_input"]
 
@@ -48,8 +49,11 @@ def refuse_other_input(plan: Plan, stored: RunRecords, given: Mapping[str, Any])
             f"run {stored.header.run_id} exists: it is one of graph {stored.header.graph!r}."
             " Choose another run_id, or leave it out."
         )
-    text = stored.header.input_json
-    if not same(_read(plan, json.loads(text)), given):
+    text, run_id = stored.header.input_json, stored.header.run_id
+    before = parsed(text, column="input_json", run_id=run_id)
+    if not isinstance(before, dict):
+        raise unreadable(run_id, -1, "input_json", TypeError("it is no JSON object"))
+    if not same(_read(plan, before), given):
         raise RunExistsError(
             f"run {stored.header.run_id} exists and began with another input: {text[:200]}."
             " Choose another run_id, or leave it out."

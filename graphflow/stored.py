@@ -37,7 +37,12 @@ def is_deep(text: str) -> bool:
     """Tell whether a JSON text is nested deeper than `MAX_DEPTH`.
 
     Nearly all are too short for that, or have too few brackets, which is seen at once.
+
+    Raises:
+        TypeError: It is no text: of bytes, the parser would guess the encoding, and import it.
     """
+    if type(text) is not str:
+        raise TypeError("it is no text")
     if len(text) <= 2 * MAX_DEPTH or text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     # Without quotes that are escaped, every other part between quotes is a string

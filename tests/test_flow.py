@@ -683,3 +683,27 @@ def test_two_that_begin_one_run_at_the_same_moment(tmp_path: Path, face: str) ->
     assert run("same", "x").state.log == ["only"]
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("given", ["{", "[]", "3"])
+def test_a_stored_input_that_is_none(tmp_path: Path, given: str) -> None:
+    """To go on with a run whose stored input is damaged is refused in words that name it."""
+    import sqlite3
+
+    from graphflow.checkpoint.digest import digest, digest_of
+    from graphflow.checkpoint.sqlite_read import FIXED
+    from graphflow.errors import CheckpointCorruptError
+
+    graph = StateGraph(State, name="damaged")
+    graph.add_node("only", lambda s: {"log": ["only"]})
+    graph.add_edge(START, "only")
+    graph.add_edge("only", END)
+    with graph.compile(tmp_path / "r.db") as flow:
+        flow.run({"name": "x"}, run_id="r")
+        with sqlite3.connect(tmp_path / "r.db") as conn:
+            conn.execute("UPDATE runs SET input_json = ?", (given,))
+            row = conn.execute(f"SELECT {FIXED} FROM runs").fetchone()
+            conn.execute("UPDATE runs SET digest = ?", (digest("run", row, digest_of),))
+        conn.close()
+        with pytest.raises(CheckpointCorruptError, match="run 'r'"):
+            flow.run({"name": "x"}, run_id="r")

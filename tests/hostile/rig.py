@@ -18,11 +18,12 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import GraphflowError
+from graphflow.errors import GraphflowError, did_you_mean
 from graphflow.render.wording import clean
 from graphflow.testing.records import (
     a_call,
@@ -219,6 +220,8 @@ def main(folder: Path, seed: int, cases: int) -> dict[str, Any]:
         rig.look(run_id, turns(rig.flow, run_id))
         rig.restore()
     clean("\u202e")  # the codec that spells it out is a module of its own
+    did_you_mean("a", ["b"])  # and so are those that find a near word, and fill lines
+    import_module("click._textwrap")
     rig.crashes.clear()
     done = 0
     while done < cases:
