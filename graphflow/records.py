@@ -271,6 +271,14 @@ class RunHeader:
     """The open step in which an answer came; None when none did."""
 
 
+@dataclass(slots=True)
+class DamagedHeader(RunHeader):
+    """What is left of a header that is not what was written: in a list of runs; `error` says more.
+
+    What cannot be read is empty in it, its status "failed".
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What a run and its children have used so far."""

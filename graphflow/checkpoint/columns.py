@@ -13,7 +13,7 @@ from graphflow.checkpoint.long_values import LONG, cut, references, restored
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.rows import Row
 from graphflow.errors import CheckpointCorruptError
-from graphflow.records import Ending, RunHeader, Snapshot
+from graphflow.records import DamagedHeader, Ending, RunHeader, Snapshot
 
 __all__ = ["PLAIN", "Columns"]
 
@@ -204,6 +204,8 @@ class Columns:
 
     def listed_header(self, header: RunHeader, values: Mapping[str, str]) -> RunHeader:
         """Give a header for a list of runs: of a damaged one, that it is."""
+        if isinstance(header, DamagedHeader):
+            return header
         try:
             return self.given_header(header, values)
         except CheckpointCorruptError as error:

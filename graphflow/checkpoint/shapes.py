@@ -13,10 +13,10 @@ from typing import Any, Final, get_args
 
 from graphflow.checkpoint.column_names import COLUMNS, LATER
 from graphflow.policy import Budget, Limits
-from graphflow.records import ArrowKind, RunHeader, RunStatus
+from graphflow.records import ArrowKind, DamagedHeader, RunHeader, RunStatus
 from graphflow.stored import MAX_DEPTH, UNREADABLE, is_deep
 
-__all__ = ["check_given", "check_header", "check_row", "spec_from"]
+__all__ = ["check_given", "check_header", "check_row", "spec_from", "what_is_left"]
 
 Check = Callable[[Any], bool]
 _MOST: Final = 2**53  # a count; steps of a run, tokens of a call
@@ -59,6 +59,18 @@ def check_header(header: RunHeader, row: Sequence[Any]) -> None:
     _check_same(header.limits_json, header.budget_json)
     if len(_known) < _MOST_KNOWN:
         _known.add(types)
+
+
+def what_is_left(row: Sequence[Any], error: str) -> DamagedHeader:
+    """Give a header for a list of runs when a column of it is not what graphflow writes.
+
+    Args:
+        row: As it was read.
+        error: What is wrong with it.
+    """
+    whole = zip(RunHeader.__dataclass_fields__, row, strict=False)
+    known = {name: value for name, value in whole if name in _SHOWN and _HEADER[name](value)}
+    return DamagedHeader(**{**_NOTHING, "run_id": str(row[0]), **known, "error": error})
 
 
 def check_given(header: RunHeader) -> None:
@@ -262,6 +274,15 @@ _HEADER: Final[dict[str, Check]] = {
     **dict.fromkeys(("input_json", "limits_json", "budget_json", "tags_json"), _text),
     "fork_json": _or_none(_text),
 }
+
+_SHOWN: Final = {"run_id", "graph", "graph_version", "graph_digest", "status", "created_at", "step"}
+_NOTHING: Final = {
+    **dict.fromkeys(("graph", "graph_digest", "created_at"), ""),
+    "graph_version": 0,
+    "status": "failed",
+    "input_json": "null",
+}
+"""What a header says that cannot be read."""
 
 _known: set[tuple[type, ...]] = set()
 """The types of the columns of headers that were found to be right."""

@@ -1,11 +1,14 @@
 """How a database of runs fares: its settings, its files, its place, and how many runs it has."""
 
 import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.disk import FileFacts, facts_of, file_system, is_network
 from graphflow.checkpoint.writers_lock import has_wal_reset_fault
+from graphflow.records import DamagedHeader, RunHeader
 from graphflow.upkeep import Finding
 
 if TYPE_CHECKING:
@@ -44,12 +47,12 @@ class Health:
     findings: tuple[Finding, ...]
 
 
-def health_of(file: "SqliteFile", stale: int) -> Health:
+def health_of(file: "SqliteFile", runs: Sequence[RunHeader]) -> Health:
     """Look at a database.
 
     Args:
         file: The database.
-        stale: How many of its running runs are stale.
+        runs: Its runs, as they are seen.
 
     Raises:
         DatabaseUnavailableError: Locked or gone.
@@ -67,9 +70,13 @@ def health_of(file: "SqliteFile", stale: int) -> Health:
         page_size=page_size,
         files=files,
         file_system=kind,
-        runs=_runs(file, stale),
+        runs=dict(Counter(map(_status, runs))),
         wal_reset=wal_reset_words(sqlite3.sqlite_version_info, path.name),
-        findings=(*_on_network(kind, str(path)), *map(_readable, filter(_is_open, files))),
+        findings=(
+            *_on_network(kind, str(path)),
+            *map(_readable, filter(_is_open, files)),
+            *_damaged(runs),
+        ),
     )
 
 
@@ -102,11 +109,14 @@ def _settings(cursor: sqlite3.Cursor) -> tuple[str, int, int]:
     return mode, synchronous, size
 
 
-def _runs(file: "SqliteFile", stale: int) -> dict[str, int]:
-    sql = "SELECT status, count(*) FROM runs WHERE parent_run IS NULL GROUP BY status"
-    counts: dict[str, int] = dict(file.read(lambda cursor: cursor.execute(sql).fetchall()))
-    counts["running"] = counts.get("running", 0) - stale
-    return {name: count for name, count in {**counts, "stale": stale}.items() if count}
+def _status(run: RunHeader) -> str:
+    return "damaged" if isinstance(run, DamagedHeader) else run.status
+
+
+def _damaged(runs: Sequence[RunHeader]) -> Iterator[Finding]:
+    for run in runs:
+        if isinstance(run, DamagedHeader):
+            yield Finding("problem", run.error or "", run.run_id)
 
 
 def _on_network(kind: str | None, path: str) -> list[Finding]:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.digest import Hash, storable
 from graphflow.checkpoint.rows import COLUMNS, LATER, Row
-from graphflow.checkpoint.shapes import check_header
+from graphflow.checkpoint.shapes import check_header, what_is_left
 from graphflow.checkpoint.sqlite_lineage import ANCHOR, lineage, link_before, older
 from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.checkpoint.sqlite_values import fetched, used_by
 from graphflow.checkpoint.stored_rows import Part, Stored
+from graphflow.errors import CheckpointCorruptError
 from graphflow.records import RunHeader, RunStatus
 from graphflow.stored import UNREADABLE, unreadable
 
@@ -139,8 +140,12 @@ def headers(
         (status, graph and storable(graph)),
     ).fetchall()
     for row in rows:
-        header = _header(row)
-        yield header, _values_of(cursor, header)
+        try:
+            header = _header(row)
+        except CheckpointCorruptError as error:  # the others are listed all the same
+            yield what_is_left(row, str(error)), {}
+        else:
+            yield header, _values_of(cursor, header)
 
 
 def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:

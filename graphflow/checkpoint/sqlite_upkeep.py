@@ -112,7 +112,7 @@ class SqliteUpkeep:
         """
         from graphflow.checkpoint.sqlite_health import health_of
 
-        return health_of(self._file or self._open(), len(self.runs(status="stale")))
+        return health_of(self._file or self._open(), self.runs())
 
     def runs(
         self, *, status: RunStatus | None = None, graph: str | None = None, limit: int | None = None

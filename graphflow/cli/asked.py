@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphflow.answering import find_open, open_questions
-from graphflow.records import QuestionRecord, RunHeader, RunRecords
+from graphflow.records import DamagedHeader, QuestionRecord, RunHeader, RunRecords
 from graphflow.render.wording import cut, one_line
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _within(records: RunRecords, path: str) -> Iterator[tuple[str, QuestionRecor
 
 def open_asked(store: Checkpointer, header: RunHeader) -> list[Asked]:
     """List the questions of a run that wait for an answer; reads no more than its end."""
-    if header.status in _OVER:
+    if header.status in _OVER and not isinstance(header, DamagedHeader):
         return []
     found = find_open(store, store.load(header.run_id, tail=True))
     return [Asked(header, one.id, one.question, is_open=True) for one in found]

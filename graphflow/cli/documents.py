@@ -7,6 +7,7 @@ from typing import Any
 
 from graphflow.cli.asked import Asked, all_asked
 from graphflow.records import (
+    DamagedHeader,
     DecisionRecord,
     GraphUse,
     ItemRecord,
@@ -32,6 +33,8 @@ __all__ = [
 
 def header_document(header: RunHeader) -> dict[str, Any]:
     """Say what is known of a run without its steps."""
+    if isinstance(header, DamagedHeader):
+        return {"run_id": header.run_id, "status": "damaged", "error": header.error}
     return {
         "run_id": header.run_id,
         "graph": header.graph,

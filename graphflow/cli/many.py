@@ -20,6 +20,7 @@ from graphflow.cli.output import Output, safe
 from graphflow.cli.progress import progress
 from graphflow.cli.words import aligned
 from graphflow.flow import Flow
+from graphflow.records import DamagedHeader
 from graphflow.render.wording import duration
 from graphflow.run import Run
 
@@ -102,7 +103,11 @@ def _done_before(flow: Flow[Any], jobs: Sequence[Job]) -> dict[str, Run[Any]]:
     asked = {job.run_id for job in jobs if job.given is not None}
     if not asked:
         return {}
-    return {run.run_id: run for run in flow.runs(status="done") if run.run_id in asked}
+    return {
+        run.run_id: run
+        for run in flow.runs(status="done")
+        if run.run_id in asked and not isinstance(run.header, DamagedHeader)
+    }
 
 
 def _skip_or_attempt(flow: Flow[Any], done: dict[str, Run[Any]], job: Job) -> Outcome:

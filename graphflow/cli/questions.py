@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +29,7 @@ from graphflow.cli.options import (
 from graphflow.cli.output import Output, complain
 from graphflow.cli.single import announce, do_one
 from graphflow.cli.words import asked_list, question_told
-from graphflow.errors import AnswerError
+from graphflow.errors import AnswerError, CheckpointCorruptError
 from graphflow.flow import Flow
 from graphflow.records import RunHeader
 from graphflow.run import Run
@@ -50,7 +51,7 @@ def questions(run: str | None, database: str, as_json: bool) -> None:
     """
     with Output(as_json=as_json) as out, opened(database) as store:
         headers = store.runs() if run is None else [_root(store, run)]
-        found = [asked for header in headers for asked in open_asked(store, header)]
+        found, is_damaged = _open_of(store, headers, one=run is not None)
         found.sort(key=lambda asked: asked.question.asked_at)
         out.json([question_document(asked) for asked in found])
         if not found:
@@ -69,6 +70,25 @@ def questions(run: str | None, database: str, as_json: bool) -> None:
             same = [asked for asked in found if asked.header is found[0].header]
             words = answer_command(place, found[0], several=len(same) > 1)
             out.say(f"next: {words}", dim=True)
+    if is_damaged:
+        click.get_current_context().exit(Exit.FAILED)
+
+
+def _open_of(
+    store: Checkpointer, headers: Iterable[RunHeader], *, one: bool
+) -> tuple[list[Asked], bool]:
+    """List the open questions of runs; of many, one that is damaged is told and passed over."""
+    found: list[Asked] = []
+    is_damaged = False
+    for header in headers:
+        try:
+            found += open_asked(store, header)
+        except CheckpointCorruptError as error:
+            if one:
+                raise
+            complain(str(error))
+            is_damaged = True
+    return found, is_damaged
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # an answer may be -5

@@ -31,7 +31,7 @@ from graphflow.cli.output import Output
 from graphflow.cli.single import announce, do_one
 from graphflow.flow import Flow
 from graphflow.names import new_run_id
-from graphflow.records import RunHeader
+from graphflow.records import DamagedHeader, RunHeader
 
 __all__ = ["resume", "run"]
 
@@ -180,8 +180,11 @@ def resume(
             job = _listening(job, out, streams=streams)
             code = _do_one(out, flow, job, place)
         else:
-            found = [h for h in reversed(store.runs(graph=flow.name)) if h.status in OPEN]
-            jobs = [_again(header, bounds) for header in found]
+            jobs = [
+                _again(header, bounds)
+                for header in reversed(store.runs(graph=flow.name))
+                if header.status in OPEN or isinstance(header, DamagedHeader)  # which is told then
+            ]
             again = place.command("resume", "--all", with_target=True)
             code = do_all(out, flow, jobs, place, again, concurrency=concurrency)
     click.get_current_context().exit(code)

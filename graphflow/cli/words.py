@@ -9,9 +9,9 @@ from typing import Any
 from graphflow.cli.asked import Asked, all_asked, expected
 from graphflow.cli.why import last_traceback, why
 from graphflow.names import END, START
-from graphflow.records import DecisionRecord, ItemRecord, RunHeader, wall_ms
+from graphflow.records import DamagedHeader, DecisionRecord, ItemRecord, RunHeader, wall_ms
 from graphflow.render.history import took
-from graphflow.render.wording import columns, counted, cut, duration, number, tallied
+from graphflow.render.wording import columns, counted, cut, duration, number, one_line, tallied
 from graphflow.run import Run
 
 __all__ = [
@@ -67,12 +67,12 @@ def run_list(headers: Iterable[RunHeader], sizes: Mapping[str, int] | None = Non
     rows = [
         (
             h.run_id,
-            h.status,
+            "damaged" if isinstance(h, DamagedHeader) else h.status,
             cut(h.graph),
             step_count(h),
             *([f"{number(sizes[h.run_id])} bytes"] if sizes else []),
             _time(h.created_at),
-            cut(why(h), 60),
+            one_line(h.error or "") if isinstance(h, DamagedHeader) else cut(why(h), 60),
         )
         for h in headers
     ]
