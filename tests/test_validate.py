@@ -45,6 +45,20 @@ def gated(**options: Any) -> StateGraph[Any]:
     return route(graph, "a", "t")
 
 
+def renamed_to(name: str) -> StateGraph[Any]:
+    """Make a graph that says that a node was renamed."""
+    graph = graph_of("draft", *LINE)
+    graph.renamed("old", name)
+    return graph
+
+
+def migrated_to(version: int) -> StateGraph[Any]:
+    """Make a graph, of version 1, with a migration to a version."""
+    graph = graph_of("draft", *LINE)
+    graph.migration(1, version)(lambda values: values)
+    return graph
+
+
 class Open(BaseModel):
     what: Any = None
 
@@ -172,6 +186,18 @@ CASES: dict[str, tuple[Callable[[], StateGraph[Any]], str, str, str]] = {
         "GF111",
         "nothing leaves node 'b'",
         "graph.add_edge('b', END)",
+    ),
+    "a node renamed to nothing": (
+        lambda: renamed_to("graft"),
+        "GF112",
+        "graph.renamed('old', 'graft'): there is no node 'graft'",
+        "Did you mean 'draft'?",
+    ),
+    "a migration past the version": (
+        lambda: migrated_to(3),
+        "GF113",
+        "migration 1 -> 3 leads past version 1",
+        "StateGraph(..., version=3)",
     ),
     "a loop without a way out": (
         lambda: route(graph_of("a b", (START, "a"), ("a", "b"), ("b", "a")), START, END),
