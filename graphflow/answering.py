@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from graphflow.change.lapsed import is_lapsed
 from graphflow.clock import now
 from graphflow.engine.asking import check_verdict
 from graphflow.errors import AnswerError, StateError, did_you_mean
@@ -66,8 +67,8 @@ def open_questions(
     """Find the questions that wait for an answer: a run's own by task, then those of its children.
 
     Nobody waits any more for what a task asks that is complete, or for what its child asks: it
-    may have fallen back meanwhile (S16). Nor for that of a node which is no question any more, or
-    no subgraph, in the graph that the run is on now.
+    may have fallen back meanwhile (S16). Nor for that of a node which asks in another way, or is no
+    subgraph, in the graph that the run is on now.
 
     Args:
         records: The run.
@@ -80,9 +81,8 @@ def open_questions(
     path = (*above, header)
     order = {key: place for place, key in enumerate(records.last.ready)}
     for question in sorted(records.questions, key=lambda asked: order.get(task_of(asked.key), 0)):
-        kind = "question" if question.kind == "question" else ""
-        is_open = is_incomplete(records, question.step, question.key, kind)
-        if question.answer_json is None and is_open:
+        is_open = is_incomplete(records, question.step, question.key)
+        if question.answer_json is None and is_open and not is_lapsed(records, question):
             yield Open(path, question)
     for child in records.children:
         if is_incomplete(records, child.header.parent_step, child.header.parent_key, "graph"):
@@ -119,7 +119,7 @@ def the_question(records: RunRecords, found: list[Open], key: str | None) -> Ope
             return found[0]
         raise AnswerError(f"{run} has several open questions: say which, key= one of {ids!r}")
     exact = [item for item in found if item.id == key]
-    near = [item for item in found if _short(item).endswith((f"/{key}", f":{key}"))]
+    near = [item for item in found if f"/{_short(item)}".endswith((f"/{key}", f":{key}"))]
     if len(exact or near) == 1:
         return (exact or near)[0]
     words = "several open questions that end in" if near else "no open question"
@@ -129,7 +129,7 @@ def the_question(records: RunRecords, found: list[Open], key: str | None) -> Ope
 def _short(item: Open) -> str:
     """Give an id without the number of the time that it is asked: `one:it` for `one:it#2`."""
     task, colon, name = item.id.rpartition(":")
-    return f"{task}{colon}{name.partition('#')[0]}" if colon else item.id
+    return f"{task}{colon}{name.partition('#')[0]}".removesuffix(":") if colon else item.id
 
 
 def worded(plan: Plan, asked: Open, value: Any) -> str:

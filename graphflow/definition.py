@@ -206,6 +206,10 @@ class Definition:
             found[node.name] += node.ways_out()
         return {source: list(dict.fromkeys(targets)) for source, targets in found.items()}
 
+    def escalation(self, node: NodeDef) -> Escalate | None:
+        """Give what is asked when a node has failed for good; a question has no body to fail."""
+        return None if node.kind == "question" else node.escalate or self.defaults.escalate
+
     def joins(self) -> set[str]:
         """Give the nodes that are joins (S8)."""
         joins = {edge.target for edge in self.edges if edge.kind == "join"}
@@ -225,15 +229,15 @@ class Definition:
             "tries"}`` or null, `answers` maps an answer to its node or is null. A node has "graph"
             (the spec of a subgraph), "passes" (``{"input", "output"}`` of a subgraph), "map"
             (``{"over", "into"}``), "question" (``{"into"}``; each with a digest where it is a
-            function: "over_code"), "fallback", "on_budget" (names of nodes), "retry", "timeout" and
-            "effects" when it has such a thing.
+            function: "over_code"), "escalate" (``{"into"}``, null for a verdict), "fallback",
+            "on_budget" (names of nodes), "retry", "timeout" and "effects" when it has such a thing.
         """
         return {
             "format": 1,
             "name": self.name,
             "version": self.version,
             "state": state_spec or {"class": self.state.__qualname__, "fields": {}},
-            "nodes": [_node_spec(node) for node in self.nodes.values()],
+            "nodes": [_node_spec(node, self.escalation(node)) for node in self.nodes.values()],
             "edges": [
                 list(e) for e in dict.fromkeys((e.source, e.target, e.kind) for e in self.edges)
             ],
@@ -258,7 +262,7 @@ def canonical(spec: Mapping[str, Any]) -> str:
     return json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _node_spec(node: NodeDef) -> dict[str, Any]:
+def _node_spec(node: NodeDef, escalate: Escalate | None) -> dict[str, Any]:
     gate = node.gate
     return {
         "name": node.name,
@@ -267,6 +271,7 @@ def _node_spec(node: NodeDef) -> dict[str, Any]:
         "targets": list(node.targets),
         "gate": gate and {**gate.answers(), "tries": gate.tries},
         "code": _code_digest(gate.checks if gate else (node.fn,)),
+        **({"escalate": {"into": escalate.into}} if escalate is not None else {}),
         **{name: value for name, value in _more(node).items() if value is not None},
     }
 

@@ -131,6 +131,10 @@ class Plan:
         found: Mapping[str, Any] = json.loads(self.spec_json)
         return found
 
+    def said(self, name: str) -> Mapping[str, Any]:
+        """Give what the spec says of a node; nothing of one that is gone."""
+        return next((node for node in self.spec["nodes"] if node["name"] == name), {})
+
     @cached_property
     def digest(self) -> str:
         """What tells the graph from others: the SHA-256 of its spec."""
@@ -181,7 +185,7 @@ def _plan_node(
     watches: bool,
 ) -> PlanNode:
     child = node.child.graph if node.child is not None else None
-    rules = _with_defaults(node, definition.defaults)
+    rules = _with_defaults(node, definition)
     is_plain = rules.kind in {"node", "gate"} and not (rules.is_async or rules.timeout)
     return PlanNode(
         node.name,
@@ -202,13 +206,12 @@ def _plan_node(
     )
 
 
-def _with_defaults(node: NodeDef, defaults: Defaults) -> NodeDef:
+def _with_defaults(node: NodeDef, definition: Definition) -> NodeDef:
     """Fill in what a node does not say itself; a question has no body that could fail."""
+    defaults = definition.defaults
     if node.kind == "question" or defaults == _NO_DEFAULTS:
         return node
-    rules = node._replace(
-        retry=node.retry or defaults.retry, escalate=node.escalate or defaults.escalate
-    )
+    rules = node._replace(retry=node.retry or defaults.retry, escalate=definition.escalation(node))
     if node.kind == "graph":  # its own nodes have their own
         return rules
     return rules._replace(

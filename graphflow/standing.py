@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from graphflow.change.lapsed import is_lapsed
 from graphflow.change.moved import node_in
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
@@ -25,8 +26,7 @@ def is_incomplete(records: RunRecords, step: int | None, key: str | None, kind: 
         records: Of one run; its tail is enough.
         step: The task's step.
         key: The task's key, or that of an item of it.
-        kind: What its node must be still, "question" or "graph", when the graph has changed;
-            empty: anything.
+        kind: What its node must be still when the graph has changed, "graph"; empty: anything.
     """
     task = task_of(key or "")
     if kind and not _is_still(records, task, kind):
@@ -71,8 +71,7 @@ def open_tasks(records: RunRecords) -> dict[str, str]:
     kept = {task.key: "done" if task.fell_back is None else "fallback" for task in records.kept}
     asked: dict[str, list[QuestionRecord]] = {}
     for question in records.questions:
-        is_stale = question.kind == "question" and not _is_still(records, question.key, "question")
-        if question.step == opened and not is_stale:
+        if question.step == opened and not is_lapsed(records, question):
             asked.setdefault(task_of(question.key), []).append(question)
     children = {
         child.header.parent_key: child.header

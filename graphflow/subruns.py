@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphflow.change.lapsed import is_lapsed
 from graphflow.errors import RunNotFoundError
 from graphflow.records import RunRecords
 
@@ -22,7 +23,8 @@ def refuse_child(records: RunRecords) -> None:
         return
     root, *parts = header.run_id.split("/")
     tasks = [part.partition(":")[2] for part in parts]
-    keys = ["/".join([*tasks, q.id]) for q in records.questions if q.answer_json is None]
+    asked = [q for q in records.questions if q.answer_json is None and not is_lapsed(records, q)]
+    keys = ["/".join([*tasks, q.id]) for q in asked]
     hint = f", and answer it with key={keys[0]!r}" if keys else ""
     raise RunNotFoundError(
         f"run {header.run_id} is the run of a subgraph, within run {root}: name {root!r}{hint}"

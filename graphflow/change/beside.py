@@ -6,13 +6,14 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from graphflow.change.lapsed import VERDICTS_SCHEMA, has_lapsed
 from graphflow.change.moved import node_in
 from graphflow.change.names import Names
 from graphflow.change.values import StateChange
 from graphflow.change.verdict import Finding
 from graphflow.errors import StateError
 from graphflow.plan import Plan, PlanNode
-from graphflow.records import Frontier, RunRecords, StepRecord, TaskRecord
+from graphflow.records import Frontier, QuestionRecord, RunRecords, StepRecord, TaskRecord
 from graphflow.state.laid_over import lay_over
 from graphflow.state.single import Single
 from graphflow.state.update import revive
@@ -109,14 +110,15 @@ class Beside:
     def _check_answers(self, done: set[str]) -> None:
         for asked in self._records.questions:
             node = self._node(asked.key)
-            if asked.step != self._opened or node is None or asked.kind != "question":
+            if asked.step != self._opened or node is None or self._is_done(asked.key, done):
                 continue
-            if self._nodes.key(asked.key) in done:
-                continue
-            if node.rules.question is None:
-                self._note(node, "it is no question any more; nobody has to answer it")
-            elif asked.answer_json is not None:
+            if has_lapsed(asked, self._plan.said(node.name)):
+                self._note(node, _no_more(asked))
+            elif asked.answer_json is not None and _takes_value(asked):
                 self._try(asked.key, "its answer", node.answer, asked.answer_json)
+
+    def _is_done(self, key: str, done: set[str]) -> bool:
+        return self._nodes.key(key).partition("[")[0] in done
 
     def _node(self, key: str) -> PlanNode | None:
         name = self._nodes.find(node_in(key))
@@ -136,3 +138,18 @@ class Beside:
         self.cause = self.cause or error
         fix = "Keep the type until the step is committed"
         self.findings.append(Finding("migration", f"task {key!r}", words, fix))
+
+
+def _takes_value(asked: QuestionRecord) -> bool:
+    """Tell whether the answer is a value that the graph puts into a field."""
+    return asked.kind != "ask" and asked.schema_json != VERDICTS_SCHEMA
+
+
+def _no_more(asked: QuestionRecord) -> str:
+    what = {
+        "question": "it is no question any more",
+        "ask": f"what it asked, {asked.name!r}, it asks no more",
+        "escalation": "what it asked when it failed, it asks no more",
+    }[asked.kind]
+    then = "nobody has to answer it" if asked.answer_json is None else "its answer is not used"
+    return f"{what}; {then}"

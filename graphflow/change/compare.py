@@ -21,6 +21,7 @@ _NODE: Final = {
     "graph": "its subgraph has changed",
     "map": "what it maps has changed",
     "question": "where its answer goes has changed",
+    "escalate": "what a person is asked when it has failed has changed",
     "passes": "what goes into its subgraph or comes out of it has changed",
     "fallback": "its fallback is another one",
     "on_budget": "what follows a used-up budget is another node",

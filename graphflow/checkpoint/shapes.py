@@ -228,6 +228,7 @@ _node = _with(
         "graph": lambda value: value is None or _spec(value),
         "map": _or_none(_with({"over": _text, "into": _text}, {})),
         "question": _or_none(_with({"into": _text}, {})),
+        "escalate": _or_none(_with({"into": _or_none(_text)}, {})),
         "timeout": lambda value: value is None or type(value) in (int, float),
     },
 )

@@ -6,20 +6,33 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from graphflow.change.lapsed import VERDICTS, VERDICTS_SCHEMA
 from graphflow.engine.position import Position
 from graphflow.engine.tasks import Ended, Result, Task, complete, text_of
 from graphflow.errors import AnswerError, DefinitionError
 from graphflow.plan import Plan, PlanNode
 from graphflow.records import QuestionRecord
 
-__all__ = ["answered", "escalation", "is_waiting", "last_escalation", "question_of", "verdict_of"]
-
-_VERDICTS = ("retry", "skip", "fail")
+__all__ = [
+    "answered",
+    "escalation",
+    "is_waiting",
+    "last_escalation",
+    "own_question",
+    "question_of",
+    "verdict_of",
+]
 
 
 def is_waiting(task: Task) -> bool:
     """Tell whether something that the task asked has no answer yet."""
     return any(q.answer_json is None for q in (task.questions or {}).values())
+
+
+def own_question(task: Task) -> QuestionRecord | None:
+    """Give what a question node has asked."""
+    asked = (q for q in (task.questions or {}).values() if q.kind == "question")
+    return next(asked, None)
 
 
 def question_of(task: Task) -> QuestionRecord:
@@ -32,7 +45,7 @@ def question_of(task: Task) -> QuestionRecord:
     if asked is None:
         raise AssertionError("only a question asks")
     default = node.answer.store(asked.default)[1] if asked.has_default else None
-    return _question(task, "", "question", _words(node, asked.prompt, task.view), default=default)
+    return _question(task, "question", _words(node, asked.prompt, task.view), default=default)
 
 
 def escalation(task: Task, error: Exception, attempts: int) -> QuestionRecord:
@@ -44,8 +57,7 @@ def escalation(task: Task, error: Exception, attempts: int) -> QuestionRecord:
     words = f"{task.node.name} failed: {details['error_type']}: {details['error']}"
     if escalate.prompt is not None:
         words = _words(task.node, escalate.prompt, task.view)
-    before = len(task.questions or {})
-    question = _question(task, f"#{before + 1}" if before else "", "escalation", words)
+    question = _question(task, "escalation", words)
     question.details_json = json.dumps(details)
     return question
 
@@ -62,7 +74,7 @@ def verdict_of(task: Task, question: QuestionRecord) -> str:
     if escalate is None or escalate.into is not None:
         return "answer"
     verdict = json.loads(question.answer_json or "null")
-    return verdict if verdict in _VERDICTS else "fail"
+    return verdict if verdict in VERDICTS else "fail"
 
 
 def answered(plan: Plan, position: Position, task: Task, question: QuestionRecord) -> Result:
@@ -84,12 +96,11 @@ def answered(plan: Plan, position: Position, task: Task, question: QuestionRecor
     return complete(plan, position, ended, update)
 
 
-def _question(
-    task: Task, name: str, kind: Any, prompt: str, *, default: str | None = None
-) -> QuestionRecord:
-    node = task.node
+def _question(task: Task, kind: Any, prompt: str, *, default: str | None = None) -> QuestionRecord:
+    node, before = task.node, len(task.questions or {}) + task.lapsed
+    name = f"#{before + 1}" if before else ""
     closed = kind == "escalation" and (node.rules.escalate is None or not node.rules.escalate.into)
-    schema = json.dumps({"enum": list(_VERDICTS)}) if closed else node.answer.schema_json
+    schema = VERDICTS_SCHEMA if closed else node.answer.schema_json
     return QuestionRecord(
         task.step, task.key, node.name, name, kind, prompt, schema, "", default_json=default
     )
@@ -108,5 +119,5 @@ def check_verdict(text: str) -> None:
     Raises:
         AnswerError: It is none of the three.
     """
-    if json.loads(text) not in _VERDICTS:
-        raise AnswerError(f"the answer is {text}; say one of {', '.join(_VERDICTS)}")
+    if json.loads(text) not in VERDICTS:
+        raise AnswerError(f"the answer is {text}; say one of {', '.join(VERDICTS)}")

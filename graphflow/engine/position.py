@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphflow.change.judge import judge
+from graphflow.change.lapsed import has_lapsed
 from graphflow.change.moved import node_in
 from graphflow.change.verdict import changed
 from graphflow.engine.frontier import Arrivals
@@ -44,6 +45,8 @@ class OpenStep:
     """The last failure of each task that failed for good, by key."""
     questions: dict[str, dict[str, QuestionRecord]] = field(default_factory=dict)
     """The questions of each task, or item of a map, by the name of the question."""
+    lapsed: dict[str, int] = field(default_factory=dict)
+    """How many more each has asked that nobody has to answer, since it asks in another way now."""
     memos: dict[str, dict[str, str]] = field(default_factory=dict)
     """The JSON of what each task, or item of a map, has remembered, by name."""
     children: dict[str, RunHeader] = field(default_factory=dict)
@@ -155,7 +158,10 @@ def _open_step(plan: Plan, records: RunRecords) -> OpenStep | None:
             found.failed[task] = attempt
     for item in (i for i in records.items if i.step == step):
         found.items.setdefault(item.key, {})[item.ix] = item
-    for question in _asked(plan, records, step):
+    for question in (q for q in records.questions if q.step == step):
+        if has_lapsed(question, plan.said(question.node)):
+            found.lapsed[question.key] = found.lapsed.get(question.key, 0) + 1
+            continue
         found.questions.setdefault(question.key, {})[question.name] = question
         failed = found.failed.get(question.key)
         if failed is not None and went_on(question, end_of(failed)):
@@ -175,13 +181,3 @@ def _children(plan: Plan, records: RunRecords, step: int) -> dict[str, RunHeader
         if node is not None and node.child is not None:
             found[str(child.parent_key)] = child
     return found
-
-
-def _asked(plan: Plan, records: RunRecords, step: int) -> Iterator[QuestionRecord]:
-    """Give the questions of the open step, but those that nobody has to answer any more."""
-    for question in records.questions:
-        node = plan.nodes.get(question.node)
-        is_question = node is not None and node.rules.question is not None
-        is_stale = question.answer_json is None and question.kind == "question" and not is_question
-        if question.step == step and not is_stale:
-            yield question

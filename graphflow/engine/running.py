@@ -13,6 +13,7 @@ from graphflow.engine.asking import (
     escalation,
     is_waiting,
     last_escalation,
+    own_question,
     question_of,
     verdict_of,
 )
@@ -146,7 +147,7 @@ class StepRun:
         return True
 
     def _ask_or_answer(self, task: Task) -> Doing[list[Task]]:
-        question = (task.questions or {}).get("")
+        question = own_question(task)
         if question is not None:
             return (yield from self._answered(task, question))
         try:
@@ -182,6 +183,7 @@ class StepRun:
         try:
             result = answered(self._plan, self._position, task, question)
         except Exception as error:  # noqa: BLE001 - whatever the user's `into` raises
+            task.attempt = self._position.opened().attempts.get(task.key, 0) + 1
             return (yield from self._fail(ended, error, None))
         yield from self._done(task.key, result)
         return []

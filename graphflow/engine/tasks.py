@@ -71,6 +71,8 @@ class Task:
     """The place of an item in its map."""
     questions: Mapping[str, QuestionRecord] | None = None
     """What it has asked, by name; None: nothing."""
+    lapsed: int = 0
+    """How many more it has asked that nobody has to answer any more."""
     memos: Mapping[str, str] | None = None
     """The JSON of what it has remembered, by name; None: nothing."""
     child: RunHeader | None = None
@@ -147,6 +149,7 @@ def item_task(task: Task, open_step: OpenStep | None, ix: int, item: Any) -> Tas
 def _take_up(task: Task, stored: OpenStep) -> None:
     task.attempt = stored.attempts.get(task.key, 0) + 1
     task.questions = stored.questions.get(task.key)
+    task.lapsed = stored.lapsed.get(task.key, 0)
     task.memos = stored.memos.get(task.key)
     task.child = stored.children.get(task.key)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from json import loads
 from typing import Any
 
+from graphflow.change.lapsed import is_lapsed
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords, RunStatus
 from graphflow.render.history import opened
 from graphflow.render.parts import NodeState
@@ -82,7 +83,10 @@ class _Open:
         return [
             q
             for q in self.records.questions
-            if q.step == self.step and task_of(q.key) in keys and q.answer_json is None
+            if q.step == self.step
+            and task_of(q.key) in keys
+            and q.answer_json is None
+            and not is_lapsed(self.records, q)
         ]
 
 
