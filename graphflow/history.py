@@ -122,15 +122,18 @@ class States:
         """Give the state after a committed step, from the first snapshot's on, as JSON text."""
         return self.read_at(step, _encode)
 
-    def read_at(self, step: int, read: Callable[[dict[str, Any]], T]) -> T:
+    def read_at(
+        self, step: int, read: Callable[[dict[str, Any]], T], *, is_handed_on: bool = False
+    ) -> T:
         """Read the values after a committed step, from the first snapshot's on.
 
         Args:
             step: The step.
             read: Makes something of them that does not change with them.
+            is_handed_on: Whether in the words of the graph that goes on after it.
         """
         with self._lock:
-            return read(self.go_to(step))
+            return read(self.handed_on(step) if is_handed_on else self.go_to(step))
 
     def go_to(self, step: int) -> dict[str, Any]:
         """Give the values after a step; the next call changes them, lists and dicts included.

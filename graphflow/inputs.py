@@ -53,19 +53,19 @@ def refuse_other_input(plan: Plan, stored: RunRecords, given: Mapping[str, Any])
     before = parsed(text, column="input_json", run_id=run_id)
     if not isinstance(before, dict):
         raise unreadable(run_id, -1, "input_json", TypeError("it is no JSON object"))
-    if not same(_read(plan, before), given):
+    if not same(_read(plan, stored, before), given):
         raise RunExistsError(
             f"run {stored.header.run_id} exists and began with another input: {text[:200]}."
             " Choose another run_id, or leave it out."
         )
 
 
-def _read(plan: Plan, stored: Mapping[str, Any]) -> dict[str, Any]:
+def _read(plan: Plan, stored: RunRecords, before: Mapping[str, Any]) -> dict[str, Any]:
     """Decode a stored input, as far as today's state class has its fields."""
-    fields = plan.schema.codec.fields
-    names = Names(stored, fields, plan.definition.changes.fields)
+    fields, spec = plan.schema.codec.fields, stored.uses[0].spec
+    names = Names.of_fields(spec, fields, plan.definition.changes.fields)
     found: dict[str, Any] = {}
-    for name, value in stored.items():
+    for name, value in before.items():
         later = names.find(name)
         if later is not None:
             try:

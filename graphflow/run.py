@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -172,13 +173,14 @@ class Run(Generic[S]):
         return values
 
     def diff(self, step: int) -> dict[str, tuple[Any, Any]]:
-        """Say what a step changed.
+        """Say what a step changed; what a migration did before it is no change of it.
 
         Returns:
             Per changed field its JSON value before and after.
         """
         self._check_step(step)
-        before = self.values_at(step - 1) if step > 0 else {}
+        self._check_step(max(step - 1, 0))
+        before = self._states.read_at(step - 1, deepcopy, is_handed_on=True) if step else {}
         after = self.values_at(step)
         return {
             name: (before.get(name), value)

@@ -376,3 +376,32 @@ def test_a_default_that_changed_is_called_so(store: Any) -> None:
     words = str(paid(After).compile(store).verdict("r"))
     assert "what list[str] is has changed" not in words
     assert "field 'log': it is list[str] still, but its default, a bound or a model" in words
+
+
+def joined(join: bool, answers: Mapping[Any, str]) -> Any:
+    """Make a graph of two ways that come together."""
+    graph = StateGraph(Listed, name="m")
+    for name in ("a", "b", "z"):
+        graph.add_node(name, lambda _state: None)
+    graph.add_conditional_edges(START, choose, answers)
+    sources: list[Any] = [["a", "b"]] if join else ["a", "b"]
+    for source in sources:
+        graph.add_edge(source, "z")
+    graph.add_edge("z", END)
+    return graph
+
+
+def choose(_state: Listed) -> bool:
+    """Go the first way."""
+    return True
+
+
+def test_arrows_that_mean_something_else_are_told(store: Any) -> None:
+    """A list of sources that became plain edges, or an answer that leads elsewhere, is said."""
+    joined(True, {True: "a", False: "b", None: "a"}).compile(store).start({}, run_id="r")
+    plain = joined(False, {True: "b", False: "a", None: "a"}).compile(store)
+    verdict = str(plain.verdict("r"))
+    assert "edge 'a' -> 'z': it is not waited for any more" in verdict
+    assert "router 'choose' after 'START': it may lead elsewhere" in verdict
+    same = joined(True, {True: "a", False: "b", None: "b"}).compile(store)
+    assert "may lead elsewhere" in str(same.verdict("r"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from graphflow.history import values_at
+from graphflow.history import values_at, values_now
 from graphflow.records import DecisionRecord, RunRecords, Sent, StepRecord
 from graphflow.render.wording import columns, counted, cut, label_of
 
@@ -46,10 +46,14 @@ class Comparison:
     """The nodes that ran from that step on."""
     fields: dict[str, tuple[Any, Any]]
     """The fields whose last values differ, as JSON values; None where there is no such field."""
+    statuses: tuple[str, str]
+    """How they stand."""
+    since: int = 0
+    """The first step that both still have: those before have been pruned, and are not compared."""
 
     @property
     def is_same(self) -> bool:
-        """Whether both runs have the same steps."""
+        """Whether both runs have the same steps, as far as they are still there."""
         return self.parted is None
 
     def __str__(self) -> str:
@@ -59,10 +63,12 @@ class Comparison:
         return "\n".join([self._head(), *lines])
 
     def _head(self) -> str:
+        since = f" from step {self.since} on" if self.since else ""
         if self.parted is None:
-            return "both have the same steps"
-        same = f"the same up to step {self.parted - 1}, " if self.parted else ""
-        return f"{same}other in step {self.parted}"
+            return f"both have the same steps{since}"
+        if self.parted == self.since:
+            return f"other in step {self.parted}{', the first that both still have' * bool(since)}"
+        return f"the same{since} up to step {self.parted - 1}, other in step {self.parted}"
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         for parting in self.decisions:
@@ -74,6 +80,8 @@ class Comparison:
         for name, sides in self.fields.items():
             left, right = _values(*sides)
             yield cut(name), left, right
+        if self.statuses[0] != self.statuses[1]:
+            yield "status", *self.statuses
 
 
 def compare(left: RunRecords, right: RunRecords) -> Comparison:
@@ -87,25 +95,25 @@ def compare(left: RunRecords, right: RunRecords) -> Comparison:
         left: One run, whole.
         right: The other.
     """
-    parted = _parting(left, right)
-    if parted is None:
-        return Comparison(_ids(left, right), None, (), ([], []), {})
-    sides = _step(left, parted), _step(right, parted)
+    first = max(left.steps[0].step, right.steps[0].step)  # the oldest steps may have been pruned
+    parted = _parting(left, right, first)
+    decisions: tuple[Parting, ...] = ()
+    paths: tuple[list[str], list[str]] = [], []
+    if parted is not None:
+        decisions = tuple(_partings(_step(left, parted), _step(right, parted)))
+        paths = _path(left, parted), _path(right, parted)
     return Comparison(
-        _ids(left, right),
+        (left.header.run_id, right.header.run_id),
         parted,
-        tuple(_partings(*sides)),
-        (_path(left, parted), _path(right, parted)),
-        _differing(_last(left), _last(right)),
+        decisions,
+        paths,
+        _differing(values_now(left), values_now(right)),
+        (left.header.status, right.header.status),
+        first,
     )
 
 
-def _ids(left: RunRecords, right: RunRecords) -> tuple[str, str]:
-    return left.header.run_id, right.header.run_id
-
-
-def _parting(left: RunRecords, right: RunRecords) -> int | None:
-    first = max(left.steps[0].step, right.steps[0].step)  # the oldest steps may have been pruned
+def _parting(left: RunRecords, right: RunRecords, first: int) -> int | None:
     begun = {first, *_begun(left), *_begun(right)}
     pairs = zip_longest(_from(left, first), _from(right, first))
     for number, (one, other) in enumerate(pairs, first):
@@ -117,8 +125,9 @@ def _parting(left: RunRecords, right: RunRecords) -> int | None:
 
 
 def _begun(records: RunRecords) -> list[int]:
-    """List the steps whose state does not follow from their updates: those of inputs and forks."""
-    return [snapshot.step for snapshot in records.snapshots if snapshot.since is None]
+    """List the steps whose state does not follow from updates: of inputs, forks, migrations."""
+    whole = [snapshot.step for snapshot in records.snapshots if snapshot.since is None]
+    return whole + [use.first for use in records.uses]
 
 
 def _essence(step: StepRecord) -> tuple[object, ...]:
@@ -158,10 +167,6 @@ def _step(records: RunRecords, step: int) -> StepRecord | None:
 
 def _path(records: RunRecords, step: int) -> list[str]:
     return [task.node for one in _from(records, step) for task in one.tasks]
-
-
-def _last(records: RunRecords) -> dict[str, Any]:
-    return values_at(records, records.steps[-1].step)
 
 
 def _differing(left: dict[str, Any], right: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from graphflow.change.names import Names
@@ -135,7 +135,10 @@ def _routers(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
         if other is None:
             yield _same(what, "it is gone")
             continue
-        if _list(router["targets"], names) != other["targets"]:
+        answers = router["answers"]
+        if answers is not None:
+            answers = {answer: _now(name, names) for answer, name in answers.items()}
+        if (_list(router["targets"] or (), names), answers) != (other["targets"], other["answers"]):
             yield _same(what, "it may lead elsewhere")
         if router["code"] != other["code"]:
             yield _same(what, "its code has changed")
@@ -144,12 +147,26 @@ def _routers(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
 
 
 def _edges(stored: Spec, today: Spec, names: Names) -> Iterator[Finding]:
-    before = [tuple(_list(edge[:2], names)) for edge in stored.get("edges", ())]
-    now = [tuple(edge[:2]) for edge in today.get("edges", ())]
-    for edges, others, words in ((before, now, "it is gone"), (now, before, "it is new")):
-        for source, target in dict.fromkeys(edges):
-            if (source, target) not in others:
-                yield _same(f"edge {spelled(source)!r} -> {spelled(target)!r}", words)
+    before = _kinds([*_list(edge[:2], names), edge[2]] for edge in stored.get("edges", ()))
+    now = _kinds(today.get("edges", ()))
+    for arrow in {**before, **now}:
+        old, new = before.get(arrow), now.get(arrow)
+        if old == new:
+            continue
+        what = f"edge {spelled(arrow[0])!r} -> {spelled(arrow[1])!r}"
+        if old and new:
+            words = "it is waited for now" if "join" in new else "it is not waited for any more"
+        else:
+            words = "it is gone" if old else "it is new"
+        yield _same(what, words)
+
+
+def _kinds(edges: Iterable[Sequence[str]]) -> dict[tuple[str, str], set[str]]:
+    """Give the kinds of each arrow: a fixed one, one of a list of sources, or both."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for source, target, kind in edges:
+        found.setdefault((source, target), set()).add(kind)
+    return found
 
 
 def _gone_fields(

@@ -82,25 +82,48 @@ class Changes:
 
 
 def today(
-    name: str, renames: Mapping[str, str], stored: Collection[str], known: Collection[str]
+    name: str,
+    renames: Mapping[str, str],
+    stored: Collection[str],
+    known: Collection[str],
+    *,
+    merges: bool = True,
 ) -> str | None:
     """Find what has a stored name today.
 
-    A rename counts for a stored graph that does not know the new name yet, or when the old name is
-    gone: so a name can be given to something else later.
+    A rename counts for a stored graph that knows no later name yet, or when the old name is gone:
+    so a name can be given to something else later. Of `a` to `b` and `b` to `c` both count for a
+    stored `a`, but only the first one where a `b` is stored too, which has become `c`.
 
     Args:
         name: As it is stored.
         renames: Former name -> later name.
         stored: All names of the stored graph.
         known: All names of today's graph.
+        merges: Whether it may be called as another stored one is.
 
     Returns:
         Its name today; None when it is gone.
     """
-    later = renames.get(name)
-    while later is not None and later not in known:
-        later = renames.get(later)
-    if later is not None and (name not in known or later not in stored):
-        return later
-    return name if name in known else None
+    chain = _later(name, renames)
+    kept = name if name in known else None
+    if kept and any(later in stored for later in chain):
+        return kept  # it has been renamed before: this one is another
+    found = None
+    for later in chain:
+        if later in stored:
+            is_free = merges or today(later, renames, stored, known) != later
+            found = found or (later if later in known and is_free else None)
+            if later in known or not merges:
+                break
+        elif later in known:
+            found = later
+    return found or kept
+
+
+def _later(name: str, renames: Mapping[str, str]) -> list[str]:
+    """Follow the renames from a name on; they never lead back."""
+    found: list[str] = []
+    while (later := renames.get(found[-1] if found else name)) is not None:
+        found.append(later)
+    return found

@@ -23,15 +23,22 @@ class Names:
         stored: All names of the stored graph.
         known: All names of today's graph.
         renames: Former name -> later name.
+        merges: Whether two of them may be one today.
 
     Attributes:
         gone: The names that were asked for and have no place today.
     """
 
     def __init__(
-        self, stored: Collection[str], known: Collection[str], renames: Mapping[str, str]
+        self,
+        stored: Collection[str],
+        known: Collection[str],
+        renames: Mapping[str, str],
+        *,
+        merges: bool = True,
     ) -> None:
         self._stored, self._known, self._renames = stored, known, renames
+        self._merges = merges
         self.gone: dict[str, None] = {}
 
     @classmethod
@@ -41,11 +48,18 @@ class Names:
         """Make them for the nodes of a stored graph."""
         return cls([node["name"] for node in spec.get("nodes", ())], known, renames)
 
+    @classmethod
+    def of_fields(
+        cls, spec: Mapping[str, Any], known: Collection[str], renames: Mapping[str, str]
+    ) -> Names:
+        """Make them for the fields of a stored state; each has a value of its own."""
+        return cls(spec.get("state", {}).get("fields", {}), known, renames, merges=False)
+
     def find(self, name: str) -> str | None:
         """Give a name as it is today; None when it is gone."""
         if name == END:
             return name
-        return today(name, self._renames, self._stored, self._known)
+        return today(name, self._renames, self._stored, self._known, merges=self._merges)
 
     def __call__(self, name: str) -> str:
         """Give a name as it is today; one that is gone as it was, and note that."""

@@ -65,7 +65,7 @@ class StateChange:
         self._definition, self.schema = definition, schema
         self.stored: Mapping[str, Any] = spec.get("state", {}).get("fields", {})
         self._alike = _alike(self.stored, today["state"]["fields"])
-        self.names = Names(self.stored, schema.names, definition.changes.fields)
+        self.names = Names.of_fields(spec, schema.names, definition.changes.fields)
         way = definition.changes.way(version, definition.version)
         if isinstance(way, int) or version > definition.version:
             raise Unfit([_no_way(definition, version, way)])
@@ -99,9 +99,12 @@ class StateChange:
         return self._fitting(found, [] if fill is not None else missing)
 
     def _now(self, name: str, among: Values) -> str:
-        """Give a field's name today; a new name that has a value already keeps that."""
+        """Give a field's name today; a new name that a migration gave a value keeps that."""
         later = self.names.find(name)
-        return name if later is None or later in among else later
+        if later is None or later == name:
+            return name
+        is_taken = later in among and self._now(later, among) == later
+        return name if is_taken else later
 
     def _migrated(self, migration: Migration, values: Values) -> Values:
         """Call a migration; it gets values of its own, which it may change."""
@@ -125,7 +128,8 @@ class StateChange:
 
     def _refuse_lost(self, values: Mapping[str, Any], found: Values) -> None:
         """Refuse a migration that leaves out what the run has, and would lose it."""
-        names = [name for name in self.schema.names if name in values and name not in found]
+        pairs = ((name, self.names.find(name)) for name in values if name not in found)
+        names = [name for name, later in pairs if later is not None and later not in found]
         if names:
             words = f"it left out {', '.join(map(repr, names))}, which the run has"
             fix = "Return {**values, ...}, or say what the field is from now on"

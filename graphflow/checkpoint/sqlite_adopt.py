@@ -1,10 +1,11 @@
 """Writing that a run goes on with another graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from graphflow.change.moved import moved
+from graphflow.change.moved import moved, node_in
 from graphflow.checkpoint.digest import digest, sealed
 from graphflow.checkpoint.refusals import not_the_last
 from graphflow.checkpoint.rows import (
@@ -145,6 +146,7 @@ class AdoptWrite:
             f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in names)}, digest = ? "  # noqa: S608 - our own names
             f"WHERE run = ? AND step = ? AND {' AND '.join(f'{name} = ?' for name in own)}"
         )
+        changed = []
         for place, row in ((row[: len(own)], row[len(own) :]) for row in found):
             values = columns.sound(fetched(cursor, row))
             record = make(columns.given(table, *at, row[:-1], values))
@@ -154,4 +156,15 @@ class AdoptWrite:
                 # Its long values are stored already
                 stored = columns.stored(table, *at, as_row(now), {})
                 stored, check = sealed(kind, (lease.run_id, *stored), columns.digest_of)
-                cursor.execute(change, (*stored[1:], check, lease.run, lease.step + 1, *place))
+                written = (*stored[1:], check, lease.run, lease.step + 1, *place)
+                changed.append((_hops(node_in(record.key), nodes), written))
+        for _, written in sorted(changed, key=itemgetter(0)):  # a taken name moves away first
+            cursor.execute(change, written)
+
+
+def _hops(name: str, nodes: Mapping[str, str]) -> int:
+    """Count the renames that follow on one of a name: of `a` to `b` and `b` to `c` two on `a`."""
+    count = 0
+    while name in nodes and count < len(nodes):
+        name, count = nodes[name], count + 1
+    return count

@@ -60,6 +60,8 @@ def _document(found: Comparison) -> dict[str, Any]:
         "decisions": [_parting(found.parted or 0, one) for one in found.decisions],
         "paths": [list(path) for path in found.paths],
         "fields": {name: list(sides) for name, sides in found.fields.items()},
+        "statuses": list(found.statuses),
+        "since": found.since,
     }
 
 

@@ -110,6 +110,25 @@ class AdoptionContract:
         _check_names(store.load("run-1"))
         assert facts(store.load("run-1").steps[2].tasks) == facts(kept)
 
+    def test_names_that_move_up_together(self, store: Checkpointer) -> None:
+        """Where a node gets a name that another one gives up, each row follows its own node."""
+        lease = begin_run(store)
+        for place, key in enumerate(("c", "a", "b")):
+            store.fail(lease, a_failure(1, key=key, node=key))
+            store.memo(lease, a_memo(1, key=key))
+            store.ask(lease, a_question(1, key=key, node=key, prompt=f"of {key}"))
+            store.keep_item(lease, an_item(1, 0, key=key))
+            store.keep(lease, 1, a_task(place, key=key, node=key))
+        kept = [a_task(place, key=key, node=key) for place, key in enumerate("dbc")]
+        nodes = {"a": "b", "b": "c", "c": "d"}
+        store.adopt(lease, an_adoption(0, nodes=nodes), NEW_SPEC_JSON, kept)
+        records = store.load("run-1")
+        asked = {(q.key, q.node): q.prompt for q in records.questions}
+        assert asked == {("d", "d"): "of c", ("b", "b"): "of a", ("c", "c"): "of b"}
+        for rows in (records.attempts, records.memos, records.items):
+            assert sorted(row.key for row in rows) == ["b", "c", "d"]
+        assert facts(records.kept) == facts(kept)
+
     def test_dropped_items_are_gone(self, store: Checkpointer) -> None:
         """Items of the open step that no longer hold go with their memos; others stay."""
         lease = begin_run(store)

@@ -159,6 +159,60 @@ def walker() -> StateGraph[Walk]:
     return graph
 
 
+def counting(version: int = 1) -> StateGraph[Walk]:
+    """Make a graph of two nodes whose second version begins with another list."""
+    graph = StateGraph(Walk, name="counting", version=version)
+    for name, source in (("a", START), ("b", "a")):
+        graph.add_node(name, lambda _state: {"done": [1]})
+        graph.add_edge(source, name)
+    graph.add_edge("b", END)
+    if version == 2:
+        graph.migration(1, 2)(lambda values: {**values, "done": [7, *values["done"]]})
+    return graph
+
+
+def test_what_a_migration_made_of_a_state_is_a_difference(tmp_path: Path) -> None:
+    """Runs with the same updates part where one was migrated, which no step has done."""
+    store = str(tmp_path / "runs.db")
+    counting().compile(store).run({}, run_id="plain")
+    counting().compile(store).start({}, run_id="migrated")
+    counting().compile(store).advance("migrated", steps=1)
+    flow = counting(version=2).compile(store)
+    run = flow.resume("migrated")
+
+    found = flow.get("plain").compare(run)
+
+    assert (found.parted, found.fields) == (2, {"done": ([1, 1], [7, 1, 1])})
+    assert run.diff(2) == {"done": ([7, 1], [7, 1, 1])}
+
+
+def test_steps_that_were_pruned_are_not_called_the_same(tmp_path: Path) -> None:
+    """Of runs that have lost their first steps only those that both have are compared."""
+    with walker().compile(tmp_path / "runs.db") as flow:
+        ways = {"one": "left", "two": "right", "three": "left"}
+        for run_id, first in ways.items():
+            orders = [(first, 0), ("left", 0), ("left", 1)]
+            flow.run({"todo": orders}, run_id=run_id)
+        flow.prune(steps=1)
+        one, two, three = map(flow.get, ways)
+
+        assert one.steps[0].step > 0
+        assert str(one.compare(three)).startswith("both have the same steps from step 2 on")
+        assert "other in step 2, the first that both still have" in str(one.compare(two))
+
+
+def test_how_both_stand_is_said() -> None:
+    """Runs that came to other ends after the same steps differ in their status."""
+    flow = triage().compile(pause_before=["send"])
+    paused = flow.run({})
+    cancelled = flow.cancel(flow.run({}).run_id)
+
+    found = paused.compare(cancelled)
+
+    assert (found.is_same, found.statuses) == (True, ("paused", "cancelled"))
+    assert str(found).splitlines()[-1].split() == ["status", "paused", "|", "cancelled"]
+
+
 def test_the_command(tmp_path: Path) -> None:
     """`graphflow diff` needs no code: two runs, or what one step changed; else it says how."""
     from click.testing import CliRunner

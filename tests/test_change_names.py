@@ -1,0 +1,170 @@
+"""Names that were changed while runs are open: chains, names that move up together, names again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from graphflow import END, START, Context, StateGraph, append
+from graphflow.change.declared import today
+from graphflow.checkpoint.memory import MemoryCheckpointer
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.errors import MigrationError, RunExistsError
+
+
+class State(BaseModel):
+    log: Annotated[list[str], append] = Field(default_factory=list)
+
+
+class Old(BaseModel):
+    a: int = 1
+    b: int = 2
+
+
+class New(BaseModel):
+    b: int = 10
+    c: int = 20
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: Any, tmp_path: Path) -> Any:
+    """Both kinds of store."""
+    opened = (
+        MemoryCheckpointer() if request.param == "memory" else SqliteCheckpointer(tmp_path / "r.db")
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "known", "expected"),
+    [
+        ("a", "c", {"a": "c"}),
+        ("a", "ac", {"a": "c"}),
+        ("a", "bc", {"a": "c"}),  # another `b` since
+        ("b", "bc", {"b": "c"}),
+        ("bc", "bc", {"b": "b", "c": "c"}),
+        ("ac", "abc", {"a": "a", "c": "c"}),
+        ("ab", "ac", {"a": "a", "b": "c"}),
+        ("ab", "bc", {"a": "b", "b": "c"}),  # moved up together
+        ("ax", "bc", {"a": "c", "x": None}),
+        ("ab", "b", {"a": "b", "b": "b"}),
+    ],
+)
+def test_a_chain_of_names(stored: str, known: str, expected: dict[str, str | None]) -> None:
+    """Of `a` to `b` and `b` to `c` those count that came after the graph was stored."""
+    renames = {"a": "b", "b": "c"}
+    assert {name: today(name, renames, stored, known) for name in stored} == expected
+
+
+def test_fields_never_fall_together() -> None:
+    """Each stored field has a value of its own: where a name is taken, the other is gone."""
+    found = [today(name, {"a": "b"}, "ab", "b", merges=False) for name in "ab"]
+    assert found == [None, "b"]
+    found = [today(name, {"a": "b", "b": "c"}, "ab", "c", merges=False) for name in "ab"]
+    assert found == [None, "c"]
+
+
+def line(*names: str, renames: Sequence[Sequence[str]] = ()) -> StateGraph[Any]:
+    """Make a graph of nodes in a row, each of which writes its name."""
+    graph = StateGraph(State, name="g")
+    for name in names:
+        graph.add_node(name, lambda _state, name=name: {"log": [name]})
+    for source, target in zip([START, *names], [*names, END], strict=True):
+        graph.add_edge(source, target)
+    for old, new in renames:
+        graph.renamed(old, new)
+    return graph
+
+
+def test_a_name_in_the_middle_of_a_chain_that_is_another_node_since(store: Any) -> None:
+    """A run before `a` goes on at `c`, and not at the node that has the name between now."""
+    flow = line("p", "a").compile(store)
+    flow.start({}, run_id="r")
+    flow.advance("r", steps=1)
+    flow = line("p", "b", "c", renames=("ab", "bc")).compile(store)
+    assert "node 'a': it is called 'c' now" in str(flow.verdict("r"))
+    assert flow.resume("r").path == ["p", "c"]
+
+
+def asking(*names: str, renames: Sequence[Sequence[str]] = ()) -> StateGraph[Any]:
+    """Make a graph of nodes side by side, each of which remembers and asks."""
+    graph = StateGraph(State, name="g")
+
+    def ask(name: str) -> Any:
+        def act(_state: Any, ctx: Context) -> dict[str, Any]:
+            seen = ctx.memo("seen", lambda: name, type=str)
+            return {"log": [f"{seen}: {ctx.ask('well', f'{name}?', answer=str)}"]}
+
+        return act
+
+    for name in names:
+        graph.add_node(name, ask(name))
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    for old, new in renames:
+        graph.renamed(old, new)
+    return graph
+
+
+def test_nodes_that_move_up_together_keep_what_they_have(store: Any) -> None:
+    """`a` is `b` now and `b` is `c`: questions and memos follow, though their names were taken."""
+    asking("a", "b").compile(store).run({}, run_id="r")
+    flow = asking("b", "c", renames=("ab", "bc")).compile(store)
+    run = flow.answer("r", "first", key="a:well")
+    assert sorted(run.open_questions) == ["c:well"]
+    assert flow.answer("r", "second", key="c:well").state.log == ["a: first", "b: second"]
+
+
+def stays(state: Any, version: int = 1, renames: Sequence[Sequence[str]] = ()) -> StateGraph[Any]:
+    """Make a graph of one node that does nothing."""
+    graph = StateGraph(state, name="g", version=version)
+    graph.add_node("n", lambda _state: None)
+    graph.add_edge(START, "n")
+    graph.add_edge("n", END)
+    for old, new in renames:
+        graph.renamed_field(old, new)
+    return graph
+
+
+def test_fields_that_move_up_together_keep_their_values(store: Any) -> None:
+    """`a` is `b` now and `b` is `c`: no value is lost, or taken for another."""
+    stays(Old).compile(store).start({"a": 100, "b": 200}, run_id="r")
+    flow = stays(New, renames=("ab", "bc")).compile(store)
+    assert flow.resume("r").values == {"b": 100, "c": 200}
+    assert flow.run({"b": 100, "c": 200}, run_id="r").status == "done"
+    with pytest.raises(RunExistsError):
+        flow.run({"b": 200}, run_id="r")
+
+
+def test_a_field_whose_new_name_is_taken_is_said_to_be_gone(store: Any) -> None:
+    """The value that the run has under the new name stays; the verdict does not hide the other."""
+
+    class OnlyB(BaseModel):
+        b: int = 0
+
+    stays(Old).compile(store).start({"a": 100, "b": 200}, run_id="r")
+    flow = stays(OnlyB, renames=("ab",)).compile(store)
+    assert "field 'a': it is gone" in str(flow.verdict("r"))
+    assert flow.resume("r").values == {"b": 200}
+
+
+def test_a_migration_that_loses_a_renamed_field(store: Any) -> None:
+    """A migration gives a renamed field under one of its names, or is refused."""
+
+    class Later(BaseModel):
+        total: int = 0
+        b: int = 0
+
+    stays(Old).compile(store).start({"a": 100}, run_id="r")
+    graph = stays(Later, version=2, renames=[("a", "total")])
+    graph.migration(1, 2)(lambda values: {"b": values["b"]})
+    with pytest.raises(MigrationError, match="left out 'a'"):
+        graph.compile(store).resume("r")
+    graph = stays(Later, version=2, renames=[("a", "total")])
+    graph.migration(1, 2)(lambda values: {"b": values["b"], "total": values["a"] + 1})
+    assert graph.compile(store).resume("r").values == {"total": 101, "b": 2}
