@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from graphflow.checkpoint.memory import MemoryCheckpointer
-from graphflow.cli.options import Place, place_of
-from graphflow.cli.target import load_target
+from graphflow.checkpoint.place import checked_path
+from graphflow.cli.options import Place, opened, place_of
+from graphflow.cli.target import Target, load_target
 from graphflow.errors import TargetError
 from graphflow.flow import Flow
 from graphflow.graph import StateGraph
 
-__all__ = ["compiled"]
+if TYPE_CHECKING:
+    from graphflow.checkpoint.sqlite import SqliteCheckpointer
+
+__all__ = ["compiled", "looked_at"]
 
 
 @contextmanager
@@ -79,8 +83,7 @@ def _own_database(
             " command finds them: compile it with a file, as graph.compile('graphflow.db')"
         )
     own = getattr(flow.store, "path", None)
-    typed = click.get_current_context().get_parameter_source("database")
-    if typed is ParameterSource.COMMANDLINE and (own is None or not _same(own, database)):
+    if _is_typed() and (own is None or not _same(own, database)):
         raise click.BadParameter(
             f"{target or 'the target'} is a flow, which keeps its runs in"
             f" {_shown(own) if own else repr(flow.store)}: leave --db out, or name the graph that"
@@ -90,6 +93,36 @@ def _own_database(
     if own is not None and not create:
         _store(own, create=False).close()
     return None if own is None else _shown(own)
+
+
+@contextmanager
+def looked_at(found: Target | None, database: str) -> Iterator[SqliteCheckpointer]:
+    """Open a database to look at it: the file of a flow, if --db names no other.
+
+    Args:
+        found: The graph or flow that it is looked at for; None: there is none.
+        database: The file that --db names.
+
+    Raises:
+        DatabaseUnavailableError: There is no such file.
+    """
+    from graphflow.checkpoint.sqlite import SqliteCheckpointer
+
+    own = found.store if isinstance(found, Flow) and not _is_typed() else None
+    if not isinstance(own, SqliteCheckpointer):
+        with opened(database) as store:
+            yield store
+        return
+    checked_path(own.path, create=False)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def _is_typed() -> bool:
+    source = click.get_current_context().get_parameter_source("database")
+    return source is ParameterSource.COMMANDLINE
 
 
 def _shown(own: Path) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphflow.cli.compiled import looked_at
 from graphflow.cli.exits import Exit
 from graphflow.cli.judged import judge_runs
-from graphflow.cli.options import database_option, json_option, opened
+from graphflow.cli.options import database_option, json_option
 from graphflow.cli.output import Output
+from graphflow.cli.target import load_target
 from graphflow.cli.words import aligned
 from graphflow.errors import CheckpointCorruptError
 from graphflow.render.wording import number
@@ -53,7 +55,7 @@ def doctor(target: str | None, verify: bool, database: str, as_json: bool) -> No
 
     With a TARGET (module:attr or path.py:attr) every open run of that graph is judged against
     today's code, before it is deployed: whether it can go on, what differs, and what to write.
-    Nothing is changed.
+    Of a compiled flow its own file is looked at, if --db names no other. Nothing is changed.
 
     Exit code 1 when something is lost, or can be, or when a run could not go on; warnings do not
     count.
@@ -67,18 +69,19 @@ def doctor(target: str | None, verify: bool, database: str, as_json: bool) -> No
 
 
 def _parts(database: str, target: str | None, *, verify: bool) -> list[Part]:
+    found = None if target is None else load_target(target)
     try:
-        with opened(database) as store:
+        with looked_at(found, database) as store:
             parts = [_database(store)]
             if verify:
                 parts.append(_verified(store))
-            if target is not None:
-                judged = judge_runs(target, store)
+            if target is not None and found is not None:
+                judged = judge_runs(target, found, store)
                 parts.append(Part("judged", judged.document, judged.lines, judged.findings))
             return parts
     except CheckpointCorruptError as error:
-        found = Finding("problem", str(error), error.run_id, error.step)
-        return [Part("database", {"path": database}, [f"{database} cannot be read"], [found])]
+        problem = Finding("problem", str(error), error.run_id, error.step)
+        return [Part("database", {"path": database}, [f"{database} cannot be read"], [problem])]
 
 
 def _tell(out: Output, parts: Iterable[Part], findings: Iterable[Finding]) -> None:

@@ -67,7 +67,8 @@ def prune(
 
     A run goes when it is done or cancelled, beyond the newest --keep and older than --older-than,
     as far as these are given. Open runs stay, and so do runs that a fork shares. With --steps each
-    run that stays loses its oldest steps: it can be resumed, read and forked as before.
+    run that stays loses its oldest steps: it can be resumed as before, and read and forked at
+    those that are left.
     """
     asks = (keep, older_than, steps) != (None, None, None)
     if not asks and not vacuum:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from graphflow.change.verdict import Verdict
 from graphflow.changing import judged_with_children
-from graphflow.cli.target import load_target
+from graphflow.cli.target import Target
 from graphflow.cli.words import aligned
 from graphflow.errors import CheckpointCorruptError
 from graphflow.flow import Flow
@@ -41,18 +41,17 @@ class Judgements:
     findings: Sequence[Finding]
 
 
-def judge_runs(target: str, store: Checkpointer) -> Judgements:
+def judge_runs(target: str, found: Target, store: Checkpointer) -> Judgements:
     """Judge every open run of a graph, those of its subgraphs included.
 
     Args:
-        target: ``module:attr`` or ``path.py:attr``: a graph, or a flow of it.
+        target: What the graph was named as.
+        found: The graph, or a flow of it.
         store: Where the runs are stored.
 
     Raises:
-        TargetError: There is no graph by that name.
         InvalidGraphError: The graph has problems of its own.
     """
-    found = load_target(target)
     definition = (found if isinstance(found, Flow) else found.compile()).definition
     plan = Plan(definition, StateSchema(definition.state))
     headers = [header for header in store.runs() if header.status not in _OVER]

@@ -116,3 +116,15 @@ def test_doctor_tells_a_damaged_run(call, document, runs):
 def test_doctor_of_a_wrong_target(call, runs):
     """A TARGET that is no graph is wrong usage."""
     assert call("doctor", "one.py:nothing", "--db", "a.db").exit_code == 2
+
+
+def test_doctor_of_a_flow_looks_at_its_own_file(call, document, runs, folder):
+    """A compiled flow has a file of its own, which --db takes the place of when it is typed."""
+    (folder / "own.py").write_text(TWO + 'flow = graph.compile("a.db")\n')
+    (folder / "mine.py").write_text(ONE + 'flow = graph.compile("mine.db")\n')
+    result = call("doctor", "own.py:flow")
+    assert (result.exit_code, "refused" in result.stdout) == (1, True)
+    assert call("doctor", "mine.py:flow").exit_code == 2
+    assert not (folder / "mine.db").exists()
+    judged = document("doctor", "mine.py:flow", "--db", "a.db")["judged"]
+    assert [run["verdict"] for run in judged["runs"]] == ["same", "same"]
