@@ -3,9 +3,10 @@
 import os
 import sqlite3
 from pathlib import Path
-from threading import RLock
+from threading import RLock, get_ident
 
-from graphflow.checkpoint.sqlite_file import Durability, SqliteFile
+from graphflow.checkpoint.sqlite_connect import Durability
+from graphflow.checkpoint.sqlite_file import SqliteFile
 from graphflow.errors import DatabaseUnavailableError
 
 __all__ = ["open_file", "release_file"]
@@ -16,19 +17,44 @@ class _Registry:
 
     def __init__(self) -> None:
         self.files: dict[tuple[int, int], SqliteFile] = {}
+        self.resting: dict[int, list[SqliteFile]] = {}
+        """Those that rest while a thread forks, by that thread."""
         self.of_parent: list[sqlite3.Cursor] = []
         self.lock = RLock()  # a checkpointer may be collected, and so released, during an opening
 
-    def after_fork(self) -> None:
-        """In a forked child: touch nothing of the parent's connections."""
+    def before_fork(self) -> None:
+        """Close all connections: a child must have no copy of them."""
+        with self.lock:
+            files = list(self.files.values())
+            for file in files:  # none is closed meanwhile
+                file.users += 1
+        resting = self.resting[get_ident()] = [file for file in files if file.rest()]
+        for file in files:
+            if file not in resting:
+                release_file(file)
+
+    def after_in_parent(self) -> None:
+        """Open them again."""
+        for file in self.resting.pop(get_ident(), ()):
+            file.go_on()
+            release_file(file)
+
+    def after_in_child(self) -> None:
+        """Let go of what is the parent's."""
         self.lock = RLock()
         for file in self.files.values():
-            # Closing one here could empty the log under the parent's feet
-            self.of_parent += file.leave_to_parent()
+            self.of_parent += file.begin_anew()
+        for file in self.resting.pop(get_ident(), ()):
+            release_file(file)
+        self.resting.clear()
 
 
 _registry = _Registry()
-os.register_at_fork(after_in_child=_registry.after_fork)
+os.register_at_fork(
+    before=_registry.before_fork,
+    after_in_parent=_registry.after_in_parent,
+    after_in_child=_registry.after_in_child,
+)
 
 
 def open_file(

@@ -12,22 +12,20 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from graphflow import failpoints
-from graphflow.checkpoint.guard import guard, limit
+from graphflow.checkpoint.guard import limit
 from graphflow.checkpoint.owner import is_alive
+from graphflow.checkpoint.sqlite_connect import Durability, How, to_read, to_write
 from graphflow.checkpoint.sqlite_errors import SQLITE_SAYS, locked, translated
 from graphflow.checkpoint.sqlite_group import Place, Teller, Verbs, do_all, settle_all, take_group
-from graphflow.checkpoint.sqlite_points import connection_kind, telling
-from graphflow.checkpoint.sqlite_schema import prepare
+from graphflow.checkpoint.sqlite_points import telling
 from graphflow.checkpoint.writers_lock import WritersLock, lock_of
-from graphflow.errors import DatabaseUnavailableError
+from graphflow.errors import DatabaseUnavailableError, GraphflowError
 from graphflow.stored import MAX_BYTES
 
-__all__ = ["Durability", "SqliteFile"]
-
-Durability = Literal["full", "normal"]
+__all__ = ["SqliteFile"]
 
 _T = TypeVar("_T")
 _PATIENCE: Final = 10.0  # seconds to wait for another writer
@@ -60,7 +58,9 @@ class SqliteFile:
         self._name = str(path)
         info = path.stat()
         self._inode, self._device = info.st_ino, info.st_dev
-        self._read_only = not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        folder = path.resolve().parent  # where SQLite has the log, by whichever link it is opened
+        self._read_only = not (os.access(path, os.W_OK) and os.access(folder, os.W_OK))
+        self._is_frozen = False
         self._lock = Lock()
         self._writers: WritersLock | None = None
         self._queue: deque[Place] = deque()
@@ -150,6 +150,8 @@ class SqliteFile:
                 finally:
                     if cursor.connection.in_transaction:
                         cursor.execute("ROLLBACK")
+                    if self._is_frozen:  # somebody may begin to write: the next reader looks again
+                        self._disconnect()
         except SQLITE_SAYS as error:
             raise translated(error, self.path, _PATIENCE) from error
         finally:
@@ -172,33 +174,83 @@ class SqliteFile:
     def close(self) -> None:
         """Close the connection; the last one to do so empties the log into the file."""
         with self._lock:
-            cursor, self._cursor, self.is_closed = self._cursor, None, True
-            writers, self._writers = self._writers, None
-            if cursor is None or writers is None:
-                if cursor is not None:
-                    cursor.connection.close()
-                return
+            self.is_closed = True
             try:
-                with writers:
-                    writers.renew()
-                    failpoints.come_to("close.before")
-                    cursor.connection.close()
-                    failpoints.come_to("close.after")
-                    if not self._wal.exists():
-                        writers.remove()
+                self._disconnect(is_last=True)
             except TimeoutError:
                 raise locked(self.path, _PATIENCE) from None
             finally:
-                writers.close()
+                self._let_go()
 
-    def leave_to_parent(self) -> list[sqlite3.Cursor]:
-        """In a forked child: give the parent's connection away, to open an own one when needed."""
+    def rest(self) -> bool:
+        """Before a fork: close the connection, and let no thread open it until `go_on`.
+
+        SQLite knows by notes in memory which locks this process has on the file. A child with a
+        copy of them would believe that it has the same, and others would delete its log.
+
+        Returns:
+            False when that could not be: the connection is in use, also by this thread.
+        """
+        if not self._lock.acquire(timeout=0 if self._is_mine() else _PATIENCE):
+            return False
+        try:
+            self._disconnect()
+        except BaseException as error:
+            self._lock.release()
+            if not isinstance(error, Exception):
+                raise
+            return False  # the next verb says what is wrong
+        return True
+
+    def go_on(self) -> None:
+        """In the parent, after a fork: connect again, or have the next verb say what is wrong."""
+        try:
+            with suppress(GraphflowError, OSError):
+                self._ready()
+        finally:
+            self._lock.release()
+
+    def begin_anew(self) -> list[sqlite3.Cursor]:
+        """In the child, after a fork: let go of all that is the parent's.
+
+        Returns:
+            The parent's connection, if it could not `rest`: to be kept, and never closed.
+        """
         parents = [self._cursor] if self._cursor else []
-        if self._writers is not None:
-            self._writers.close()
-        self._cursor, self._writers, self._lock = None, None, Lock()
+        self._let_go()  # the parent still holds its locks
+        self._cursor, self._lock = None, Lock()
         self._queue, self._verbs = deque(), None
         return parents
+
+    def _disconnect(self, *, is_last: bool = False) -> None:
+        """Close the connection, under the writers' lock; remove that if nobody needs it any more.
+
+        Raises:
+            TimeoutError: The lock was not to be had; the connection is open still.
+        """
+        cursor, writers = self._cursor, self._writers
+        if cursor is None:
+            return
+        if writers is None:
+            cursor.connection.close()
+        else:
+            with writers:
+                writers.renew()
+                failpoints.come_to("close.before")
+                cursor.connection.close()
+                failpoints.come_to("close.after")
+                if is_last and not self._wal.exists():
+                    writers.remove()
+        self._cursor = None
+
+    def _let_go(self) -> None:
+        writers, self._writers = self._writers, None
+        if writers is not None:
+            writers.close()
+
+    def _is_mine(self) -> bool:
+        verbs = self._verbs
+        return verbs is not None and verbs.thread == get_ident()
 
     def _transact(
         self, work: Callable[[sqlite3.Cursor], _T], settle: Callable[[], object] | None
@@ -299,12 +351,12 @@ class SqliteFile:
             raise DatabaseUnavailableError(
                 f"{self.path} has been closed here; compile the graph with it again."
             )
-        if self._cursor is None:
-            self._cursor = self._open()
         try:
             # A file that was deleted can still be written, and everything in it is lost
             info = os.stat(self._name)  # noqa: PTH116 - on the hot path; a Path costs three times as much
             if info.st_ino == self._inode and info.st_dev == self._device:
+                if self._cursor is None:
+                    self._cursor = self._open()
                 return self._cursor if failpoints.hit is None else telling(self._cursor)
         except FileNotFoundError:
             pass
@@ -329,72 +381,14 @@ class SqliteFile:
             return
 
     def _open(self) -> sqlite3.Cursor:
+        how = How(self._durability, self._new_lock, self._max_bytes, _PATIENCE, _LONG_LOG)
+        if self._read_only:
+            conn, self._is_frozen = to_read(self.path, how, self._wal)
+            return conn.cursor()
+        if self._writers is None:
+            self._writers = WritersLock(self.path, _PATIENCE)
         try:
-            if self._read_only:
-                return self._connect_to_read().cursor()
-            if self._writers is not None:
-                self._writers.close()
-                self._writers = None
-            writers = WritersLock(self.path, _PATIENCE)
-            try:
-                with writers.opening():
-                    conn = self._connect_to_write(writers)
-            except BaseException:
-                writers.close()
-                raise
-        except TimeoutError:
-            raise locked(self.path, _PATIENCE) from None
-        except SQLITE_SAYS as error:
-            raise translated(error, self.path, _PATIENCE) from error
-        self._writers = writers
-        return conn.cursor()
-
-    def _connect_to_write(self, writers: WritersLock) -> sqlite3.Connection:
-        try:
-            return self._connect("mode=rw")
+            return to_write(self.path, how, self._writers, self._wal).cursor()
         except BaseException:
-            if not self._wal.exists():
-                writers.remove()
+            self._let_go()
             raise
-
-    def _connect_to_read(self) -> sqlite3.Connection:
-        try:
-            return self._connect("mode=ro")
-        except sqlite3.OperationalError:
-            # Without a log and on a read-only disk, SQLite cannot make the index of the log
-            if self._wal.exists():
-                raise
-            return self._connect("immutable=1")
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        conn = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{mode}",
-            uri=True,
-            timeout=_PATIENCE,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=connection_kind(),
-        )
-        try:
-            guard(conn, self._max_bytes)
-            may_write = not self._read_only
-            prepare(conn, self.path, may_write=may_write, new_lock=self._new_lock)
-            if not self._read_only:
-                self._set_up(conn)
-        except BaseException:
-            conn.close()
-            raise
-        return conn
-
-    def _set_up(self, conn: sqlite3.Connection) -> None:
-        (mode,) = conn.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise DatabaseUnavailableError(
-                f"{self.path} is on a file system without shared memory, which graphflow needs; "
-                "put it on a local disk."
-            )
-        conn.execute(f"PRAGMA synchronous = {self._durability.upper()}")
-        conn.execute("PRAGMA wal_autocheckpoint = 0")
-        # A sync of what is written over takes half as long as one of what makes the file longer; so
-        # the log is not cut off, unless it is long: its length still says when it must be copied
-        conn.execute(f"PRAGMA journal_size_limit = {_LONG_LOG - 1}")

@@ -96,8 +96,8 @@ class WritersLock:
                 if self._is_there():
                     yield
                     return
-            self.close()
-            self._fd = self._open()
+            before, self._fd = self._fd, self._open()
+            os.close(before)
 
     def renew(self) -> None:
         """While the lock is held: hold that of today's file, if somebody has removed the file.

@@ -1,10 +1,13 @@
 """The database file: how it is made, shared, read by others, and what can be wrong with it."""
 
 import fcntl
+import os
 import shutil
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -374,6 +377,113 @@ def test_a_forked_process_opens_its_own_connection(db, python):
     assert store._file._cursor.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert [path.name for path in db.parent.iterdir() if "-" in path.name] != []
     store.close()
+
+
+_LEFT_BEHIND = """
+import os, subprocess, sys
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.testing.records import *
+store, told = SqliteCheckpointer(sys.argv[1]), os.pipe()
+begin = lambda run: store.begin(a_header(run), SPEC_JSON, a_step(0), a_snapshot(0), None)
+begin("parent")
+if os.fork():
+    os.read(told[0], 1)
+    store.close()
+    sys.exit()
+parent, lease = os.getppid(), begin("child")
+os.write(told[1], b".")
+while os.getppid() == parent:
+    os.sched_yield()
+other = "import sys; from graphflow.checkpoint.sqlite import *; SqliteCheckpointer(sys.argv[1])"
+for step in range(1, 4):
+    subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
+    store.commit(lease, a_step(step), None, None)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_forked_process_keeps_its_log_when_its_parent_has_gone(db, python):
+    """Others who come and go see that it has the file open, and do not take its log along."""
+    python(_LEFT_BEHIND, db).communicate(timeout=60)
+    store = SqliteCheckpointer(db)
+    assert {h.run_id: h.step for h in store.runs()} == {"child": 3, "parent": 0}
+    store.close()
+
+
+_FORKS = """
+import os, sys
+from threading import Thread
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.testing.records import *
+store = SqliteCheckpointer(sys.argv[1])
+begin = lambda run: store.begin(a_header(run), SPEC_JSON, a_step(0), a_snapshot(0), None)
+
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+def commit(lease):
+    for step in range(1, 40):
+        store.commit(lease, a_step(step), None, None)
+
+threads = [Thread(target=commit, args=(begin(run),)) for run in ("one", "two")]
+for thread in threads:
+    thread.start()
+assert [fork() for _ in range(5)] == [0] * 5
+for thread in threads:
+    thread.join()
+assert store.together([fork, lambda: begin("three")])[0] == 0
+store.close()
+"""
+
+
+def test_threads_wait_for_a_fork_and_a_transaction_does_not(db, python):
+    """What threads commit while another forks is all there; who forks inside `together` goes on."""
+    assert python(_FORKS, db).wait(60) == 0
+    store = SqliteCheckpointer(db)
+    assert {h.run_id: h.step for h in store.runs()} == {"one": 39, "two": 39, "three": 0}
+    store.close()
+
+
+_FROZEN = """
+import os, sys
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+store = SqliteCheckpointer(sys.argv[1])
+store.load("run-1")  # all modules are there now
+store.close()
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+store = SqliteCheckpointer(sys.argv[1])
+for _ in sys.stdin:
+    print([len(store.load(header.run_id).steps) for header in store.runs()], flush=True)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+def test_who_may_only_read_sees_what_is_written_later(python):
+    """Where a reader cannot even make the index of the log, it reads the file anew each time."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        db = Path(folder, "runs.db")
+        db.parent.chmod(0o755)
+        store = SqliteCheckpointer(db)
+        begin(store)
+        store.close()
+        db.chmod(0o644)
+        reader = python(_FROZEN, db)
+
+        def seen():
+            reader.stdin.write("\n")
+            reader.stdin.flush()
+            return reader.stdout.readline().strip()
+
+        assert seen() == "[1]"
+        with closing(SqliteCheckpointer(db)) as store:
+            lease = begin(store, "run-2")
+            for step in range(1, 100):
+                store.commit(lease, a_step(step), None, None)
+        assert seen() == "[100, 1]"
 
 
 _LAZY = """

@@ -241,16 +241,16 @@ MUTANTS = [
     # -- transactions -----------------------------------------------------------------------------
     mutant(
         "commits are not synced",
-        FILE,
-        'conn.execute(f"PRAGMA synchronous = {self._durability.upper()}")',
+        "checkpoint/sqlite_connect.py",
+        "conn.execute(_SYNCHRONOUS[how.durability])",
         'conn.execute("PRAGMA synchronous = OFF")',
         POWER,
         "-k full and loop",
     ),
     mutant(
         "commits are synced now and then",
-        FILE,
-        'conn.execute(f"PRAGMA synchronous = {self._durability.upper()}")',
+        "checkpoint/sqlite_connect.py",
+        "conn.execute(_SYNCHRONOUS[how.durability])",
         'conn.execute("PRAGMA synchronous = NORMAL")',
         POWER,
         "-k full and loop",
@@ -315,8 +315,8 @@ MUTANTS = [
     mutant(
         "the log is emptied without the writers' lock",
         FILE,
-        "                with writers:\n                    writers.renew()\n",
-        "                with suppress():\n",
+        "            with writers:\n                writers.renew()\n",
+        "            with suppress():\n",
         LOCK,
     ),
     mutant(

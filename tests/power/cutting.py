@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from graphflow.checkpoint import sqlite_backup, sqlite_file
+from graphflow.checkpoint import sqlite_backup, sqlite_connect, sqlite_file
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from tests.power.acknowledging import AcknowledgingStore, missing
 from tests.power.disk import MODES, Disk, Mode
@@ -59,7 +59,7 @@ def record(
     log = Log()
     with patch.context() as during:
         recorded = recorded_sqlite3(f"recorded-{next(_names)}", log)
-        for module in (sqlite_file, sqlite_backup):  # all that opens the file
+        for module in (sqlite_connect, sqlite_backup):  # all that opens the file
             during.setattr(module, "sqlite3", recorded)
         during.setattr(sqlite_file, "_LONG_LOG", 30_000)
         during.setattr(sqlite_file, "_LOOK_EVERY", 3)

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("apsw", reason="the disk is recorded through apsw (extra `test`)")
 
-from graphflow.checkpoint.sqlite_file import SqliteFile
+from graphflow.checkpoint import sqlite_connect
 from tests.chaos import amount
 from tests.power.cutting import cut_often, record
 from tests.power.journeys import JOURNEYS
@@ -48,14 +48,14 @@ def test_the_rig_sees_a_store_that_does_not_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that leaves syncs to the system loses steps or its file, and the rig finds it."""
-    set_up = SqliteFile._set_up
+    set_up = sqlite_connect._set_up
 
-    def carelessly(file: SqliteFile, conn: Any) -> None:
-        set_up(file, conn)
+    def carelessly(conn: Any, path: Path, how: sqlite_connect.How) -> None:
+        set_up(conn, path, how)
         conn.execute("PRAGMA synchronous = OFF")
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteFile, "_set_up", carelessly)
+        patch.setattr(sqlite_connect, "_set_up", carelessly)
         recording = record(tmp_path, JOURNEYS["loop"], "full", patch)
     with pytest.raises((AssertionError, sqlite3.DatabaseError)):
         cut_often(recording, JOURNEYS["loop"], tmp_path, 50)

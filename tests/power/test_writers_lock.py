@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from graphflow.checkpoint import sqlite_file
+from graphflow.checkpoint import sqlite_connect, sqlite_file
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.checkpoint.writers_lock import has_wal_reset_fault
 from graphflow.errors import DatabaseUnavailableError
@@ -80,7 +80,7 @@ def test_all_writing_is_done_under_the_lock(path: Path, monkeypatch: pytest.Monk
                 without.append(kind)
 
     log = Watching()
-    monkeypatch.setattr(sqlite_file, "sqlite3", recorded_sqlite3("watched", log))
+    monkeypatch.setattr(sqlite_connect, "sqlite3", recorded_sqlite3("watched", log))
     monkeypatch.setattr(sqlite_file, "_LONG_LOG", 30_000)
     monkeypatch.setattr(sqlite_file, "_LOOK_EVERY", 3)
     with opened(path) as (_, commit):
