@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock, get_ident
 
@@ -79,12 +80,12 @@ def open_file(
             if not path.exists():
                 # Opened and closed before any connection is: closing any of its descriptors
                 # would drop the locks of all connections of this process.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            pass
+                with suppress(FileExistsError):
+                    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+                    os.close(os.open(os.path.realpath(path), flags, 0o600))
+            info = path.stat()
         except OSError as error:
             raise DatabaseUnavailableError(f"{path} cannot be made: {error.strerror}") from error
-        info = path.stat()
         file = _registry.files.get((info.st_dev, info.st_ino))
         if file is None or file.is_closed:
             file = _registry.files[info.st_dev, info.st_ino] = SqliteFile(

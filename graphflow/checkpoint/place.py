@@ -23,6 +23,14 @@ def checked_path(path: str | os.PathLike[str], *, create: bool) -> Path:
             "':memory:' is no file: leave the path out for records in memory"
         )
     full = Path(path).expanduser().absolute()
+    try:
+        _check_place(path, full, create=create)
+    except OSError as error:
+        raise DatabaseUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+    return full
+
+
+def _check_place(path: str | os.PathLike[str], full: Path, *, create: bool) -> None:
     if full.is_dir():
         raise DatabaseUnavailableError(
             f"{path} is a folder: name a file in it, as {full / 'runs.db'}"
@@ -35,4 +43,3 @@ def checked_path(path: str | os.PathLike[str], *, create: bool) -> Path:
         raise DatabaseUnavailableError(
             f"there is no file {path}; a run that is begun with it makes it"
         )
-    return full

@@ -114,10 +114,11 @@ def _begun(source: Path, how: str = "mode=ro") -> sqlite3.Connection:
     try:
         conn.execute("BEGIN")
         conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         conn.close()
         # Without a log and on a read-only disk, SQLite cannot make the index of the log
-        if how != "mode=ro" or source.with_name(f"{source.name}-wal").exists():
+        cannot = isinstance(error, sqlite3.OperationalError) and how == "mode=ro"
+        if not cannot or Path(f"{source.resolve()}-wal").exists():
             raise
         return _begun(source, "immutable=1")
     return conn

@@ -58,7 +58,7 @@ def health_of(file: "SqliteFile", runs: Sequence[RunHeader]) -> Health:
         DatabaseUnavailableError: Locked or gone.
         CheckpointCorruptError: SQLite found the file damaged.
     """
-    path = file.path
+    path = file.path.resolve()  # the files beside it stand there, by whichever link it is opened
     names = (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-lock")))
     files = tuple(found for found in map(facts_of, names) if found is not None)
     kind = file_system(path)

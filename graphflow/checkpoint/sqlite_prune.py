@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
+from graphflow.checkpoint.digest import storable
 from graphflow.checkpoint.pruning import Plan, RunFacts, plan
 from graphflow.checkpoint.refusals import check_idle, part_of, still_shared
 from graphflow.checkpoint.sqlite_cut import cut_run, facts_of
@@ -99,7 +100,7 @@ def delete_run(file: "SqliteFile", run_id: str) -> bool:
     """
 
     def work(cursor: "Cursor") -> Gone | None:
-        found = cursor.execute(_STANDS, (run_id,)).fetchone()
+        found = cursor.execute(_STANDS, (storable(run_id),)).fetchone()
         if found is None:
             return None
         number, parent, *stands = found
@@ -171,5 +172,6 @@ def _drop_some(
 
 def _forks(cursor: "Cursor", family: Sequence[int]) -> list[str]:
     """Name the runs that were forked from runs of a family."""
+    own = set(family)
     rows = [row for number in family for row in cursor.execute(_FORKS, (number,))]
-    return [name for number, name in rows if number not in set(family)]
+    return [name for number, name in rows if number not in own]

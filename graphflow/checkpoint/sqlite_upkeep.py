@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphflow.checkpoint.columns import Columns
+from graphflow.checkpoint.digest import storable
 from graphflow.checkpoint.refusals import not_found
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import RunHeader, RunStatus
@@ -49,7 +50,8 @@ class SqliteUpkeep:
         """Say how much a run and its children take; see `Checkpointer.size`."""
         from graphflow.checkpoint.sqlite_size import size_of
 
-        found = (self._file or self._open()).read(partial(size_of, run_id=run_id))
+        file = self._file or self._open()
+        found = file.read(partial(size_of, run_id=storable(run_id)))
         if found is None:
             raise not_found(run_id, str(self.path))
         return found

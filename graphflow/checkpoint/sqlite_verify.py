@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from graphflow.checkpoint.columns import Columns
-from graphflow.checkpoint.digest import digest
+from graphflow.checkpoint.digest import digest, storable
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.sqlite_check import checked, unsealed
 from graphflow.checkpoint.sqlite_lineage import ANCHOR, link_before
@@ -114,7 +114,7 @@ def knows(cursor: "Cursor", run_id: str) -> bool:
 
 
 def _family(cursor: "Cursor", run_id: str) -> list[int]:
-    row = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    row = cursor.execute("SELECT id FROM runs WHERE run_id = ?", (storable(run_id),)).fetchone()
     return family_of(cursor, row[0]) if row else []
 
 

@@ -18,6 +18,7 @@ from graphflow.errors import (
     CheckpointCorruptError,
     DatabaseUnavailableError,
     NotADatabaseError,
+    RunNotFoundError,
 )
 from graphflow.records import Ending
 from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
@@ -58,6 +59,37 @@ def test_nothing_is_left_beside_the_file(db):
     assert [h.run_id for h in two.runs()] == ["run-2", "run-1"]
     two.close()
     assert [path.name for path in db.parent.iterdir()] == ["runs.db"]
+
+
+def test_a_link_leads_to_the_file_wherever_it_is(db, tmp_path):
+    """A link may be there before its file; what stands beside the file is found there."""
+    (tmp_path / "far").mkdir()
+    db.symlink_to(tmp_path / "far" / "real.db")
+    with closing(SqliteCheckpointer(db)) as store:
+        begin(store)
+        names = {file.path.name for file in store.health().files}
+        assert names == {"real.db", "real.db-wal", "real.db-shm", "real.db-lock"}
+        store.backup(tmp_path / "copy.db")
+    with closing(SqliteCheckpointer(tmp_path / "copy.db")) as copy:
+        assert [header.run_id for header in copy.runs()] == ["run-1"]
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["real.db"]
+
+
+@pytest.mark.parametrize("to", ["loop.db", "nowhere/runs.db"])
+def test_a_link_that_leads_nowhere_is_said_to(tmp_path, to):
+    """A place where no file can be is a typed error that names it."""
+    (tmp_path / "loop.db").symlink_to(tmp_path / to)
+    with pytest.raises(DatabaseUnavailableError, match=r"loop\.db cannot be made"):
+        SqliteCheckpointer(tmp_path / "loop.db").runs()
+    with pytest.raises(DatabaseUnavailableError, match="cannot be opened: File name too long"):
+        SqliteCheckpointer(tmp_path / ("long" * 99))
+
+
+@pytest.mark.parametrize("verb", ["delete", "size", "verify", "load", "spent", "find"])
+def test_an_id_that_utf8_cannot_hold_is_none_of_a_run(store, verb):
+    """Such a word, as an argument of the shell may be, is looked for like any other."""
+    with pytest.raises(RunNotFoundError, match="there is no run"):
+        getattr(store, verb)("\udcff")
 
 
 def test_a_dropped_checkpointer_closes_its_file(db):
