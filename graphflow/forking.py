@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphflow.change.judge import redone, state_of
+from graphflow.change.names import Names
 from graphflow.checkpoint.spending import added, used_before
 from graphflow.engine.close import Change
 from graphflow.engine.core import Forked
@@ -86,10 +87,10 @@ def prepare(
             f"run {run_id} cannot be forked at step {step} any more: what came before it was"
             f" pruned. It can be forked from step {origin.steps[0].step + 1} on."
         )
-    first = _whose(store, origin, step)
-    change = json.loads(first.header.fork_json or "{}") if _is_first(first, step) else {}
+    first = again = _whose(store, origin, step)
     while _is_first(first, step):  # the run that ran the step, not one that committed it anew
         first = _whose(store, store.load(str(first.header.fork_of)), step)
+    change = {} if again is first else _change_of(plan, again, first, step)
     if update is not None:
         change |= _encoded(plan, _state(plan, first, step), update)
     change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
@@ -101,6 +102,46 @@ def prepare(
     spent = _spent(origin, step)
     change["spent"] = asdict(spent)
     return Prepared(origin, position, forked, json.dumps(change), spent)
+
+
+def _change_of(plan: Plan, fork: RunRecords, first: RunRecords, step: int) -> dict[str, Any]:
+    """Give what a fork changed in its first step, in the words of today's graph.
+
+    Args:
+        plan: Today's graph.
+        fork: The fork.
+        first: The run that ran the step.
+        step: The step.
+    """
+    found: dict[str, Any] = json.loads(fork.header.fork_json or "{}")
+    use = fork.use_of(step)
+    if use.digest == plan.digest:
+        return found
+    if found.get("update"):  # what it came to, since a migration takes states and no updates
+        states = [_state(plan, run, step) for run in (fork, first)]
+        after, before = (json.loads(plan.schema.codec.text(values)) for values in states)
+        update = {name: value for name, value in after.items() if value != before[name]}
+        reduced = [name for name in update if name in plan.schema.reducers]
+        found |= {"update": update, "replaces": reduced}
+    changes, spec = plan.definition.changes, use.spec
+    nodes = Names.of_nodes(spec, plan.nodes, changes.nodes)
+    fields = Names.of_fields(spec, plan.schema.names, changes.fields)
+    routers = {router["name"] for router in spec.get("routers", ())}
+    found["choose"] = {
+        name if name in routers else nodes.key(name): _answer_today(answer, nodes, fields)
+        for name, answer in found.get("choose", {}).items()
+    }
+    return found
+
+
+def _answer_today(answer: Any, nodes: Names, fields: Names) -> Any:
+    """Tell an answer that was chosen in the words of today."""
+    if isinstance(answer, list):
+        return [_answer_today(one, nodes, fields) for one in answer]
+    if isinstance(answer, dict):
+        given = {fields(name): value for name, value in answer["input"].items()}
+        return {"send": nodes(answer["send"]), "input": given}
+    return nodes(answer) if isinstance(answer, str) else answer
 
 
 def _check(step: object, **changes: object) -> None:

@@ -41,7 +41,8 @@ class Past:
             new: Its name now.
 
         Raises:
-            DefinitionError: These are no names of nodes, or lead back to the old one.
+            DefinitionError: These are no names of nodes, lead back to the old one, or it was
+                renamed to another one already.
         """
         for name in (old, new):
             if checked_name("renamed(old, new)", name) in {START, END}:
@@ -62,7 +63,8 @@ class Past:
             new: Its name now.
 
         Raises:
-            DefinitionError: These are no names of fields, or lead back to the old one.
+            DefinitionError: These are no names of fields, lead back to the old one, or it was
+                renamed to another one already.
         """
         for name in (old, new):
             if not isinstance(name, str) or not name.isidentifier():
@@ -113,6 +115,13 @@ class Past:
         return add
 
     def _rename(self, kind: str, old: str, new: str) -> None:
+        renames = self._definition.changes.renames(kind)
+        if renames.get(old, new) != new and not self._cells.interactive():
+            raise DefinitionError(
+                f"{kind} {old!r} was renamed to {renames[old]!r} already. Of a chain write each"
+                f" link once ({renames[old]!r} to {new!r}); a name that something else had since can be"
+                " renamed again when no open run needs the first line"
+            )
         self._cells.claim(("renamed", kind, old))
         self._definition.changes.rename(kind, old, new)
         self.edits += 1

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from graphflow import END, START, Context, StateGraph, append
 from graphflow.change.declared import today
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import MigrationError, RunExistsError
+from graphflow.errors import DefinitionError, MigrationError, RunExistsError
 
 
 class State(BaseModel):
@@ -168,3 +168,76 @@ def test_a_migration_that_loses_a_renamed_field(store: Any) -> None:
     graph = stays(Later, version=2, renames=[("a", "total")])
     graph.migration(1, 2)(lambda values: {"b": values["b"], "total": values["a"] + 1})
     assert graph.compile(store).resume("r").values == {"total": 101, "b": 2}
+
+
+def test_a_name_is_renamed_once() -> None:
+    """A second new name would quietly take the place of the first: that is an error."""
+    graph = line("b", "c", renames=("ab", "ab"))
+    with pytest.raises(DefinitionError, match="renamed to 'b' already"):
+        graph.renamed("a", "c")
+    graph.renamed_field("x", "log")
+    with pytest.raises(DefinitionError, match="renamed to 'log' already"):
+        graph.renamed_field("x", "logs")
+
+
+def joined(*joins: str, renames: Sequence[Sequence[str]] = ()) -> StateGraph[Any]:
+    """Make a graph whose joins wait for a node that takes a step longer."""
+    graph = StateGraph(State, name="g")
+    for name in ("a", "slow", "slower"):
+        graph.add_node(name, lambda _state: None)
+    for source, target in ((START, "a"), (START, "slow"), ("slow", "slower")):
+        graph.add_edge(source, target)
+    for join in joins:
+        graph.add_node(join, lambda _state: None)
+        graph.add_edge(["a", "slower"], join)
+        graph.add_edge(join, END)
+    for old, new in renames:
+        graph.renamed(old, new)
+    return graph
+
+
+def test_joins_that_wait_do_not_become_one(store: Any) -> None:
+    """Two joins that have collected arrows cannot be one today: what one has would be lost."""
+    flow = joined("j", "k").compile(store)
+    flow.start({}, run_id="r")
+    flow.advance("r", steps=1)
+    verdict = joined("j", renames=("kj",)).compile(store).verdict("r")
+    assert (verdict.kind, "both be of it" in str(verdict)) == ("refused", True)
+
+
+def ways(ask: str, field: str, version: int = 1, *, is_renamed: bool = False) -> StateGraph[Any]:
+    """Make a graph with a way to a question that is not taken."""
+    state = create_model("S", **{field: (str, ""), "n": (int, 0), "twice": (int, 0)})
+    graph = StateGraph(state, name="g", version=version)
+    graph.add_node("a", lambda _state: {"n": 1})
+    graph.add_node("b", lambda _state: None)
+    graph.add_question(ask, prompt="Well?", into=field, answer=str)
+    graph.add_conditional_edges("a", route, ["b", ask])
+    graph.add_edge(START, "a")
+    graph.add_edge("b", END)
+    graph.add_edge(ask, END)
+    if is_renamed:
+        graph.renamed("ask", ask)
+        graph.renamed_field("reply", field)
+    if version == 2:
+        graph.migration(1, 2)(lambda values: {**values, "twice": 2 * values["n"]})
+    return graph
+
+
+def route(_state: Any) -> str:
+    """Go the first way."""
+    return "b"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_fork_of_a_fork_keeps_what_that_changed(store: Any, version: int) -> None:
+    """What a fork chose and set is told in the words of today when its first step is forked."""
+    flow = ways("ask", "reply").compile(store)
+    flow.run({}, run_id="r")
+    first = flow.fork("r", 1, update={"reply": "draft", "n": 5}, choose={"route": "ask"})
+    today = ways("approve", "answer", version, is_renamed=True).compile(store)
+    again = today.fork(first.run_id, 1)
+    assert list(again.open_questions) == ["approve"]
+    twice = 10 if version == 2 else 0
+    assert again.values == {"answer": "draft", "n": 5, "twice": twice}
+    assert today.fork(first.run_id, 1, choose={"a": "b"}).path == ["a", "b"]

@@ -41,6 +41,10 @@ class Changes:
         """Copy it, so that a compiled flow does not change with its graph."""
         return Changes(dict(self.nodes), dict(self.fields), dict(self.migrations))
 
+    def renames(self, kind: str) -> dict[str, str]:
+        """Give former name -> later name, of a kind: "node" or "field"."""
+        return self.nodes if kind == "node" else self.fields
+
     def rename(self, kind: str, old: str, new: str) -> None:
         """Note that a node or a field has another name now.
 
@@ -52,7 +56,7 @@ class Changes:
         Raises:
             DefinitionError: The names lead back to the former one.
         """
-        renames = self.nodes if kind == "node" else self.fields
+        renames = self.renames(kind)
         later, steps = new, 0
         while later in renames and steps <= len(renames):
             later, steps = renames[later], steps + 1

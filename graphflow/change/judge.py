@@ -5,7 +5,7 @@ Nothing is stored here, and nothing of the run is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -262,7 +262,7 @@ class _Judging:
         kept = [self.nodes.task(task) for task in self._records.kept] if self._is_open else []
         self._findings += map(self.gone, self.nodes.gone)
         beside = Beside(self._plan, self.nodes, self._records, self._last + 1)
-        self._findings += _twice(frontier)
+        self._findings += _twice([*frontier.ready, *map(self.nodes, record.held)])
         try:
             updates = self.updates()
             self.refuse([*lost(updates.change, kept, record)])
@@ -379,12 +379,12 @@ def _left(of: StepRecord | Frontier) -> tuple[Any, ...]:
     )
 
 
-def _twice(frontier: Frontier) -> Iterator[Finding]:
-    """Find tasks that would be one today."""
+def _twice(keys: Iterable[str]) -> Iterator[Finding]:
+    """Find tasks, and joins that wait, that would be one today."""
     seen: set[str] = set()
-    for key in frontier.ready:
+    for key in keys:
         if key in seen:
-            words = "two tasks that run next would both be of it"
+            words = "two tasks that run next, or wait, would both be of it"
             fix = "Rename only one node to it until they have run"
             yield Finding("refused", f"node {spelled(node_in(key))!r}", words, fix)
         seen.add(key)

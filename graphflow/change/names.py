@@ -104,8 +104,12 @@ class Names:
         )
 
     def _kept(self, counts: Mapping[str, int]) -> dict[str, int]:
-        pairs = ((self.find(name), count) for name, count in counts.items())
-        return {name: count for name, count in pairs if name is not None}
+        found: dict[str, int] = {}
+        for before, count in counts.items():
+            name = self.find(before)
+            if name is not None:  # of two that are one now, what is nearer to a limit
+                found[name] = max(count, found.get(name, 0))
+        return found
 
     def task(self, task: TaskRecord) -> TaskRecord:
         """Give a complete task in the names of today, its update as it was."""
