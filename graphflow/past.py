@@ -119,8 +119,8 @@ class Past:
         if renames.get(old, new) != new and not self._cells.interactive():
             raise DefinitionError(
                 f"{kind} {old!r} was renamed to {renames[old]!r} already. Of a chain write each"
-                f" link once ({renames[old]!r} to {new!r}); a name that something else had since can be"
-                " renamed again when no open run needs the first line"
+                f" link once ({renames[old]!r} to {new!r}); a name that something else had since"
+                " can be renamed again when no open run needs the first line"
             )
         self._cells.claim(("renamed", kind, old))
         self._definition.changes.rename(kind, old, new)
