@@ -25,7 +25,7 @@ from graphflow.errors import (
 from graphflow.history import values_at
 from graphflow.names import END, named, spelled
 from graphflow.plan import Plan, PlanNode, PlanRouter
-from graphflow.records import DecisionRecord, RunRecords, Spent, StepRecord, TaskRecord
+from graphflow.records import DecisionRecord, RunHeader, RunRecords, Spent, StepRecord, TaskRecord
 from graphflow.routing import Command, Send
 from graphflow.state.reducers import Replace
 from graphflow.state.single import plain_text
@@ -87,10 +87,11 @@ def prepare(
             f"run {run_id} cannot be forked at step {step} any more: what came before it was"
             f" pruned. It can be forked from step {origin.steps[0].step + 1} on."
         )
-    first = again = _whose(store, origin, step)
-    while _is_first(first, step):  # the run that ran the step, not one that committed it anew
-        first = _whose(store, store.load(str(first.header.fork_of)), step)
-    change = {} if again is first else _change_of(plan, again, first, step)
+    holder = _whose(store, origin.header, step)
+    ran = _whose(store, holder, step, is_anew=True)
+    again = origin if holder is origin.header else store.load(holder.run_id)
+    first = again if ran is holder else store.load(ran.run_id)
+    change = {} if ran is holder else _change_of(plan, again, first, step)
     if update is not None:
         change |= _encoded(plan, _state(plan, first, step), update)
     change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
@@ -169,15 +170,20 @@ def _spent(records: RunRecords, upto: int) -> Spent:
     return whole
 
 
-def _whose(store: Checkpointer, records: RunRecords, step: int) -> RunRecords:
-    """Find the run that committed a step which a run has: itself, or one that it is a fork of."""
-    while records.header.fork_of is not None and step < (records.header.fork_step or 0):
-        records = store.load(records.header.fork_of)
-    return records
+def _whose(
+    store: Checkpointer, header: RunHeader, step: int, *, is_anew: bool = False
+) -> RunHeader:
+    """Find the run that committed a step which a run has: itself, or one that it is a fork of.
 
-
-def _is_first(records: RunRecords, step: int) -> bool:
-    return records.header.fork_of is not None and records.header.fork_step == step
+    Args:
+        store: Where they are stored.
+        header: The run.
+        step: The step.
+        is_anew: Whether to go on to the run that ran the step, from one that committed it anew.
+    """
+    while header.fork_of is not None and step < (header.fork_step or 0) + is_anew:
+        header = store.load(header.fork_of, tail=True).header
+    return header
 
 
 def _before(plan: Plan, records: RunRecords, step: int) -> Position:

@@ -352,6 +352,27 @@ def test_a_fork_of_a_fork_at_other_steps(store: Any) -> None:
     assert flow.fork(fourth.run_id, 1).state.log == ["a", "right", "last"]
 
 
+def test_forks_of_one_step_in_a_row_do_not_read_each_other(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a fork's first step was forked, two runs are read: it, and who ran the step."""
+    flow = crossing(Body()).compile(store)
+    run = flow.run({})
+    for _ in range(5):
+        run = flow.fork(run.run_id, 1, update={"name": run.run_id[-3:]})
+    whole, load = [], flow.store.load
+
+    def loads(run_id: str, *, tail: bool = False) -> Any:
+        if not tail:
+            whole.append(run_id)
+        return load(run_id, tail=tail)
+
+    monkeypatch.setattr(flow.store, "load", loads)
+    again = flow.fork(run.run_id, 1)
+    assert len(whole) == 2
+    assert again.state == run.state
+
+
 def test_many_forks_deep(store: Any) -> None:
     """Ten forks of forks: all still load, resume and read."""
     flow = crossing(Body()).compile(store)
