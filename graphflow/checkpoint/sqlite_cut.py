@@ -13,6 +13,7 @@ from graphflow.checkpoint.rows import Row
 from graphflow.checkpoint.sqlite_anchor import store_anchor
 from graphflow.checkpoint.sqlite_check import checked
 from graphflow.checkpoint.sqlite_lineage import ANCHOR
+from graphflow.checkpoint.sqlite_links import IS_LINKED, is_as_written, unsure
 from graphflow.checkpoint.sqlite_read import number_of, root_of, stored_run
 from graphflow.checkpoint.sqlite_size import children_of
 from graphflow.checkpoint.sqlite_spent import spent_by
@@ -35,7 +36,7 @@ _FACTS: Final = (
     "fork_of, fork_step, "
     "coalesce((SELECT step FROM anchors WHERE run = runs.id), fork_step, 0), "
     "coalesce((SELECT max(step) FROM steps WHERE run = runs.id), -1), "
-    "coalesce((SELECT max(step) FROM snapshots WHERE run = runs.id), -1) "
+    f"coalesce((SELECT max(step) FROM snapshots WHERE run = runs.id), -1), {IS_LINKED} "
     "FROM runs WHERE parent_run IS NOT id {more} ORDER BY id"
 )
 _NEAR: Final = (
@@ -60,20 +61,25 @@ _Stored = tuple[Snapshot, dict[str, str]]
 
 
 def facts_of(
-    cursor: "Cursor", lives: Callable[[str], bool], near: int | None = None
+    cursor: "Cursor", lives: Callable[[str], bool], near: int | None = None, *, by: Hash
 ) -> list[RunFacts]:
-    """Read the facts of all runs, or of one family with its forks, and theirs."""
+    """Read the facts of all runs, or of one family with its forks, and theirs.
+
+    Raises:
+        CheckpointCorruptError: What a run shares, or is a part of, is not what was written.
+    """
     lives = cache(lives)
     more, given = ("", ()) if near is None else (_NEAR, (near,))
     found = []
-    for number, run_id, graph, status, owner, *rest in cursor.execute(
-        _FACTS.format(more=more), given
-    ):
+    rows = cursor.execute(_FACTS.format(more=more), given).fetchall()
+    for number, run_id, graph, status, owner, *rest, is_linked in rows:
         seen = status
         if status == "running" and owner is not None:
             seen = "running" if lives(owner) else "stale"
         found.append(RunFacts(number, run_id, graph, seen, *rest))
         _check(found[-1])
+        if is_linked and not is_as_written(cursor, number, by):
+            raise unsure(run_id, "what was stored when it began has changed")
     if near is None:
         known = {run.number for run in found}
         for run in found:
@@ -104,12 +110,7 @@ def _check(run: RunFacts) -> None:
 
 
 def _unknown(run: RunFacts, name: str, value: object) -> CheckpointCorruptError:
-    return CheckpointCorruptError(
-        f"run {run.run_id!r} is damaged: {name} cannot be {repr(value)[:60]}. Nothing was dropped, "
-        f"as it may share what would go: `graphflow delete {run.run_id}` it, or restore it from a "
-        "backup, and prune again.",
-        run_id=run.run_id,
-    )
+    return unsure(run.run_id, f"{name} cannot be {repr(value)[:60]}")
 
 
 def cut_run(
@@ -172,7 +173,7 @@ def _cut_off(
     if root is None:
         return None
     wish, lives = asked
-    near = facts_of(cursor, lives, number_of(cursor, root.run_id))
+    near = facts_of(cursor, lives, number_of(cursor, root.run_id), by=by)
     run = next(found for found in near if found.number == run.number)
     # A fork that has begun meanwhile has lost nothing yet, whatever this prune could do to it
     latest = cuts_of(near, wish.steps or 0, wish.graph, run.number).get(run.number, -1)

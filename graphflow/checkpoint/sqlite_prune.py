@@ -12,10 +12,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
-from graphflow.checkpoint.digest import storable
+from graphflow.checkpoint.digest import Hash, storable
 from graphflow.checkpoint.pruning import Plan, RunFacts, plan
 from graphflow.checkpoint.refusals import check_idle, part_of, still_shared
 from graphflow.checkpoint.sqlite_cut import cut_run, facts_of
+from graphflow.checkpoint.sqlite_links import check_forks
 from graphflow.checkpoint.sqlite_size import bytes_of, family_of
 from graphflow.checkpoint.sqlite_sweep import (
     BRIEF,
@@ -67,7 +68,7 @@ def prune(file: "SqliteFile", wish: Wish, columns: Columns, *, dry_run: bool) ->
     """
     if not dry_run:
         _finish(file)
-    runs = file.read(partial(facts_of, lives=file.lives))
+    runs = file.read(partial(facts_of, lives=file.lives, by=columns.digest_of))
     planned, known = plan(runs, wish), {run.number: run for run in runs}
     if dry_run:
         return file.read(partial(_foreseen, known=known, planned=planned))
@@ -92,8 +93,13 @@ def prune(file: "SqliteFile", wish: Wish, columns: Columns, *, dry_run: bool) ->
     )
 
 
-def delete_run(file: "SqliteFile", run_id: str) -> bool:
+def delete_run(file: "SqliteFile", run_id: str, by: Hash) -> bool:
     """Delete a run and its children; see `Checkpointer.delete`.
+
+    Args:
+        file: The database.
+        run_id: The run.
+        by: Digests texts; see `digest`.
 
     Returns:
         False when there is no such run.
@@ -110,6 +116,7 @@ def delete_run(file: "SqliteFile", run_id: str) -> bool:
         family = family_of(cursor, number)
         if forks := _forks(cursor, family):
             raise still_shared(run_id, forks)
+        check_forks(cursor, run_id, family, by)
         return hide(cursor, run_id, family)
 
     gone = file.write(work)

@@ -37,7 +37,7 @@ class SqliteUpkeep:
         """Delete a run and its children; see `Checkpointer.delete`."""
         from graphflow.checkpoint.sqlite_prune import delete_run
 
-        if not delete_run(self._file or self._open(), run_id):
+        if not delete_run(self._file or self._open(), run_id, self._columns.digest_of):
             raise not_found(run_id, str(self.path))
 
     def prune(self, wish: Wish, *, dry_run: bool = False) -> Pruned:

@@ -14,7 +14,12 @@ from graphflow.checkpoint.pruning import plan
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.checkpoint.sqlite_prune import prune
 from graphflow.checkpoint.sqlite_size import OF_RUNS
-from graphflow.errors import CheckpointCorruptError, DatabaseUnavailableError, RunNotFoundError
+from graphflow.errors import (
+    CheckpointCorruptError,
+    DatabaseUnavailableError,
+    RunNotFoundError,
+    RunSharedError,
+)
 from graphflow.history import States
 from graphflow.records import Ending, Snapshot
 from graphflow.testing.families import begin_child
@@ -427,10 +432,12 @@ def test_verify_names_every_run_that_load_refuses(store, db, count, kind):
 
 @pytest.mark.parametrize(
     "damage",
-    ["fork_of = 999", "fork_of = 'x'", "fork_step = 'x'", "ended_at = x'05'", "fork_of = 3"],
-)
+    ["fork_of = 999", "fork_of = 'x'", "fork_step = 'x'", "ended_at = x'05'", "fork_of = 4",
+     "fork_of = 1", "fork_of = NULL", "fork_step = 3", "fork_step = NULL", "parent_run = 1"],
+)  # fmt: skip
 def test_a_prune_drops_nothing_when_nobody_knows_what_is_shared(store, db, damage):
     """What a damaged run shares could be anything: the error names it, and nothing is dropped."""
+    count_on(store, begin_counting(store, "other"), 12, Ending("done"))
     count_on(store, begin_counting(store, "run-1"), 12, Ending("done"))
     count_on(store, fork_counting(store, "fork", "run-1", 6), 12, Ending("done"))
     store.close()
@@ -442,9 +449,30 @@ def test_a_prune_drops_nothing_when_nobody_knows_what_is_shared(store, db, damag
                 store.prune(wish, dry_run=dry_run)
             assert caught.value.run_id == "fork"
     assert len(store.load("run-1").steps) == 13
+    change(
+        db, "UPDATE runs SET parent_run = NULL WHERE run_id = 'fork'"
+    )  # a child goes with others
     store.delete("fork")
-    assert store.prune(Wish(steps=1)).cut == {"run-1": 11}
+    assert store.prune(Wish(steps=1)).cut == {"other": 11, "run-1": 11}
     store.close()
+
+
+@pytest.mark.parametrize("damage", ["fork_of = 1", "fork_of = NULL", "fork_step = 3"])
+def test_nothing_is_deleted_that_a_damaged_fork_may_share(store, db, damage):
+    """A fork whose origin was changed keeps others from being deleted, until it is deleted itself."""
+    for name in ("other", "run-1"):
+        count_on(store, begin_counting(store, name), 12, Ending("done"))
+    for name in ("fork", "more"):
+        count_on(store, fork_counting(store, name, "run-1", 6), 12, Ending("done"))
+    change(db, f"UPDATE runs SET {damage} WHERE run_id = 'fork'")
+    change(db, "UPDATE runs SET fork_of = 1 WHERE run_id = 'more'")
+    with pytest.raises((CheckpointCorruptError, RunSharedError)):
+        store.delete("run-1")
+    assert len(store.load("run-1").steps) == 13
+    store.delete("more")
+    store.delete("fork")
+    store.delete("run-1")
+    assert [header.run_id for header in store.runs()] == ["other"]
 
 
 def test_verify_names_every_damage(store, db):
