@@ -9,6 +9,7 @@ from graphflow.checkpoint.owner import describe
 from graphflow.drive import adrive, drive
 from graphflow.engine.effects import Outcome
 from graphflow.errors import (
+    DatabaseUnavailableError,
     LeaseLostError,
     RunBusyError,
     RunError,
@@ -55,6 +56,8 @@ class Runner(Generic[S]):
             return self._ended(opened, opened.drive(drive))
         except (LeaseLostError, Interrupted, RunExistsError) as error:
             return self._taken(opened, error)
+        except DatabaseUnavailableError as error:
+            raise _with_way_on(opened, error) from error
 
     async def aadvance(self, opened: Opened) -> Ended[S]:
         """Advance a run in the running event loop."""
@@ -62,6 +65,8 @@ class Runner(Generic[S]):
             return self._ended(opened, await opened.adrive(adrive))
         except (LeaseLostError, Interrupted, RunExistsError) as error:
             return self._taken(opened, error)
+        except DatabaseUnavailableError as error:
+            raise _with_way_on(opened, error) from error
 
     def read(self, tail: RunRecords) -> Run[S]:
         """Give a run whose tail has been read."""
@@ -127,3 +132,15 @@ class Runner(Generic[S]):
             " again: it goes on with the run, or gives it when it is done",
             there.owner,
         )
+
+
+def _with_way_on(opened: Opened, error: DatabaseUnavailableError) -> DatabaseUnavailableError:
+    """Add what to type when the disk is there again: nobody could store that the run is let go."""
+    run_id = opened.session.header.run_id
+    if not opened.session.has_begun:
+        return DatabaseUnavailableError(f"{error} No run has begun: do this again then.")
+    return DatabaseUnavailableError(
+        f"{error} What was committed of run {run_id!r} is there: flow.resume({run_id!r}) goes on"
+        " with it, in this process as soon as it can be written, in others when this one has ended"
+        " (before that: `graphflow resume --take-over`)."
+    )

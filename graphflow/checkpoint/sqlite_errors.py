@@ -19,7 +19,7 @@ SQLITE_SAYS: Final = (sqlite3.Error, UnicodeDecodeError)
 
 _UNAVAILABLE: Final = {
     "SQLITE_READONLY": "cannot be written: the file or its folder is read-only, or another user's",
-    "SQLITE_FULL": "cannot grow: the disk is full. Free some space, then resume the run",
+    "SQLITE_FULL": "cannot grow: the disk is full. Free some space, then go on",
     "SQLITE_CANTOPEN": "cannot be opened: check that the file and its folder may be read and "
     "written",
     "SQLITE_PERM": "cannot be opened: the file may not be read",
