@@ -172,13 +172,18 @@ class SqliteFile:
             limit(self._ready().connection, self._max_bytes)
 
     def close(self) -> None:
-        """Close the connection; the last one to do so empties the log into the file."""
+        """Close the connection; the last one to do so empties the log into the file.
+
+        Where another process keeps the lock, the log stays as it is for whoever closes last:
+        all that was committed is in it.
+        """
         with self._lock:
             self.is_closed = True
             try:
                 self._disconnect(is_last=True)
             except TimeoutError:
-                raise locked(self.path, _PATIENCE) from None
+                # SQLite itself copies the log only if nobody else has the file open
+                cursor.connection.close()
             finally:
                 self._let_go()
 

@@ -5,6 +5,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -311,6 +313,40 @@ def test_writers_wait_for_each_other(db, store, impatient):
         with pytest.raises(DatabaseUnavailableError, match="locked by another process"):
             SqliteCheckpointer(db).commit(lease, a_step(1), None, None)
         assert store.load("run-1").header.step == 0
+
+
+LEAVING = """
+import sys
+from graphflow.checkpoint import sqlite_file
+from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.testing.leases import begin_run
+from graphflow.testing.records import a_step
+sqlite_file._PATIENCE = 0.05
+store = SqliteCheckpointer(sys.argv[1])
+store.commit(begin_run(store), a_step(1), None, None)
+print("stored", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_who_leaves_while_another_holds_the_lock(db, store, impatient):
+    """Closing, and the end of a program, say nothing of a lock that others keep; nothing is lost."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", LEAVING, db],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout.readline() == "stored\n"
+    other = SqliteCheckpointer(db)
+    other.runs()
+    with db.with_name("runs.db-lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert child.communicate("go\n", timeout=30) == ("", "")
+        assert child.returncode == 0
+        other.close()
+        store.close()
+    again = SqliteCheckpointer(db)
+    assert again.load("run-1").header.step == 1
+    again.close()
 
 
 def test_a_folder_that_went_before_the_store(tmp_path):
