@@ -17,7 +17,7 @@ from graphflow.clock import now
 from graphflow.context import Context
 from graphflow.engine.effects import Ask, Commit, Fail, Finish, Keep, KeepItem
 from graphflow.engine.tasks import Task
-from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError
+from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError, RunError
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
@@ -140,6 +140,8 @@ class Session:
                 return None
             return self.store.load(run_id, tail=True)
         except BaseException:
+            with suppress(CheckpointError, RunError):  # what went wrong first is told
+                self.release(as_before(self.header))
             self._unclaim()
             raise
 

@@ -516,6 +516,38 @@ def test_a_run_is_free_only_when_it_has_been_let_go_of(face: str) -> None:
     assert told == ["busy"]
 
 
+def test_a_run_that_cannot_be_read_once_it_is_taken_is_let_go_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C while it is read leaves it as it stood, for other processes too."""
+    store, taken = MemoryCheckpointer(), list[str]()
+    graph = StateGraph(State, name="line")
+    graph.add_question("q", prompt="?", into="n")
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    flow = graph.compile(store)
+    flow.run({}, run_id="r")
+    load, take = store.load, store.take
+
+    def takes(*given: Any, **more: Any) -> Lease:
+        taken.append("r")
+        return take(*given, **more)
+
+    def loads(run_id: str, *, tail: bool = False) -> Any:
+        if taken:
+            raise KeyboardInterrupt
+        return load(run_id, tail=tail)
+
+    with monkeypatch.context() as during:
+        during.setattr(store, "take", takes)
+        during.setattr(store, "load", loads)
+        with pytest.raises(KeyboardInterrupt):
+            flow.resume("r")
+    header = load("r").header
+    assert (header.status, header.reason, header.owner) == ("paused", "question", None)
+    assert flow.answer("r", 5).state.n == 5
+
+
 HOLD = """
 import sys
 from tests.test_concurrency import line

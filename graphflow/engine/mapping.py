@@ -45,7 +45,6 @@ class Mapped:
         )
         self.errors: dict[str, Exception] = {}
         self.waiting: dict[str, str] = {}
-        self.last: Ended | None = None
 
     @property
     def is_over(self) -> bool:

@@ -104,7 +104,6 @@ class StepRun:
         mapped = self._maps[task.key.partition("[")[0]] if task.item is not None else None
         if mapped is not None:
             mapped.running -= 1
-            mapped.last = ended
         if ended.signals:
             return (yield from self._pause(ended, mapped))
         error = ended.error
