@@ -292,9 +292,9 @@ class SqliteFile:
 
     def _queue_up(self, place: Place) -> Any:
         """Wait until a work is done: by the thread that commits next, or by this one."""
-        self._queue.append(place)
-        failpoints.come_to("group.wait")
         try:
+            self._queue.append(place)  # Ctrl-C may come from here on
+            failpoints.come_to("group.wait")
             while not place.is_settled:
                 if self._lock.locked():
                     place.wait(_NAP)
@@ -315,8 +315,9 @@ class SqliteFile:
         """Do all works that wait, in one transaction; the lock is held."""
         if own.is_settled:
             return
-        group = take_group(self._queue, own)
+        group: list[Place] = []
         try:
+            group = take_group(self._queue, own)
             if len(group) == 1:
                 own.result = self._transact(own.work, own.settle)
             else:

@@ -141,16 +141,25 @@ class Verbs:
     def __init__(self, verbs: Sequence[Callable[[], Any]]) -> None:
         self.thread = 0
         self._verbs = verbs
+        self._results: list[Any] | None = None
         self._done: list[tuple[Work, Teller | None]] = []
         self._spoilt: BaseException | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._is_stored = False
 
     def __call__(self, cursor: sqlite3.Cursor) -> list[Any]:
-        """Call all functions."""
+        """Call all functions; when the transaction was undone since, only do their works again.
+
+        Another work that shared it has failed. The functions themselves have gone on meanwhile, and
+        may not be called twice.
+        """
         self.thread, self._cursor = get_ident(), cursor
         try:
-            return self.call(self._verbs)
+            if self._results is None:
+                self._results = self.call(self._verbs)
+            else:
+                self._repeat(self._done)
+            return self._results
         finally:
             self.thread, self._cursor = 0, None
 
@@ -220,8 +229,12 @@ class Verbs:
 
     def _do_again(self, cursor: sqlite3.Cursor, count: int) -> None:
         """Undo all that was done, and do the first works again."""
-        first = self._done[:count]
-        self.take_back()
         begin_anew(cursor)
-        for work, teller in first:
+        self._repeat(self._done[:count])
+
+    def _repeat(self, works: Sequence[tuple[Work, Teller | None]]) -> None:
+        """Do works again in a transaction that begins anew."""
+        works = list(works)
+        self.take_back()
+        for work, teller in works:
             self.write(work, teller)

@@ -15,6 +15,7 @@ from graphflow.errors import (
     LeaseLostError,
 )
 from graphflow.records import Ending
+from graphflow.testing.failpoints import raise_at
 from graphflow.testing.families import begin_child
 from graphflow.testing.leases import begin_run
 from graphflow.testing.records import a_snapshot, a_step, facts
@@ -173,6 +174,35 @@ def test_one_that_fails_fails_alone(store, threads, hold):
     store.commit(good, a_step(2), None, None)
 
 
+def test_what_fails_beside_it_does_not_call_functions_twice(store, threads, hold):
+    """When a transaction begins anew without a work that failed, `together` does not call again."""
+    leases = [begin_run(store, run_id=name) for name in ("one", "two")]
+    called = []
+
+    def one():
+        called.append("one")
+        store.commit(leases[0], a_step(1), None, None)
+        store.commit(leases[0], a_step(2), None, Ending("done"))
+        return "one"
+
+    def two():
+        called.append("two")
+        store.commit(leases[1], a_step(2), None, None)
+
+    let_go = hold()
+    many = threads(lambda: store.together([one, two]))
+    until_queued(store, 1)
+    bad = threads(lambda: store._file.write(write_half))
+    until_queued(store, 2)
+    let_go()
+    first, second = joined(many)
+    assert (first, type(second), called) == ("one", CheckpointError, ["one", "two"])
+    assert type(joined(bad)) is ZeroDivisionError
+    assert [store.load(name).header.step for name in ("one", "two")] == [2, 0]
+    assert store.load("one").header.status == "done"
+    store.commit(leases[1], a_step(1), None, None)
+
+
 def test_each_who_waits_is_woken(store, threads, hold):
     """Whoever lets go of the file wakes who waits: after a read, and after `together`."""
     leases = [begin_run(store, run_id=f"run-{n}") for n in range(4)]
@@ -317,6 +347,33 @@ def test_an_interrupted_leader_leaves_the_others_their_work(store, threads, hold
     assert [store.load(name).header.step for name in ("run-1", "run-2")] == [0, 1]
     store.commit(lease, a_step(1), a_snapshot(1), None)
     store.commit(other, a_step(2), None, None)
+
+
+@pytest.mark.parametrize("is_together", [False, True])
+def test_an_interrupt_as_works_are_collected(store, threads, hold, is_together, monkeypatch):
+    """Ctrl-C just when a work has left the queue, or come into it, leaves nobody waiting."""
+    lease = begin_run(store)
+    work = commit(store, lease, 1)
+    verb = (lambda: store.together([work])) if is_together else work
+    collect = sqlite_file.take_group
+
+    def interrupted(queue, own):
+        collect(queue, own)
+        raise KeyboardInterrupt
+
+    let_go = hold()
+    threads(lambda: (until_queued(store, 1), let_go()))
+    with monkeypatch.context() as during:
+        during.setattr(sqlite_file, "take_group", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            verb()
+    let_go = hold()
+    with raise_at("group.wait", KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        verb()
+    let_go()
+    assert not store._file._queue
+    assert store.load("run-1").header.step == 0
+    store.commit(lease, a_step(1), None, None)
 
 
 class InterruptedCommit:
