@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["cut_run", "facts_of"]
 
 _FACTS: Final = (
-    "SELECT id, run_id, graph, status, owner, created_at, ended_at, parent_run, parent_step, "
+    "SELECT id, run_id, graph, status, owner, created_at, ended_at, parent_run, parent_step, "  # noqa: S608 - our own words
     "fork_of, fork_step, "
     "coalesce((SELECT step FROM anchors WHERE run = runs.id), fork_step, 0), "
     "coalesce((SELECT max(step) FROM steps WHERE run = runs.id), -1), "

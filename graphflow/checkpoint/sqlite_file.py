@@ -51,7 +51,7 @@ class SqliteFile:
     ) -> None:
         self.path = path
         self.users = self.transactions = 0
-        self.is_closed = False
+        self.is_closed = self._is_frozen = False
         self.lives = partial(is_alive, lock=lock_of(path))
         self._durability, self._new_lock, self._max_bytes = durability, new_lock, MAX_BYTES
         self._wal = Path(f"{path.resolve()}-wal")
@@ -60,7 +60,6 @@ class SqliteFile:
         self._inode, self._device = info.st_ino, info.st_dev
         folder = path.resolve().parent  # where SQLite has the log, by whichever link it is opened
         self._read_only = not (os.access(path, os.W_OK) and os.access(folder, os.W_OK))
-        self._is_frozen = False
         self._lock = Lock()
         self._writers: WritersLock | None = None
         self._queue: deque[Place] = deque()
@@ -183,7 +182,7 @@ class SqliteFile:
                 self._disconnect(is_last=True)
             except TimeoutError:
                 # SQLite itself copies the log only if nobody else has the file open
-                cursor.connection.close()
+                self._hang_up()
             finally:
                 self._let_go()
 
@@ -233,20 +232,22 @@ class SqliteFile:
         Raises:
             TimeoutError: The lock was not to be had; the connection is open still.
         """
-        cursor, writers = self._cursor, self._writers
-        if cursor is None:
-            return
+        writers = self._writers
         if writers is None:
+            self._hang_up()
+            return
+        with writers:
+            writers.renew()
+            failpoints.come_to("close.before")
+            self._hang_up()
+            failpoints.come_to("close.after")
+            if is_last and not self._wal.exists():
+                writers.remove()
+
+    def _hang_up(self) -> None:
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
             cursor.connection.close()
-        else:
-            with writers:
-                writers.renew()
-                failpoints.come_to("close.before")
-                cursor.connection.close()
-                failpoints.come_to("close.after")
-                if is_last and not self._wal.exists():
-                    writers.remove()
-        self._cursor = None
 
     def _let_go(self) -> None:
         writers, self._writers = self._writers, None
@@ -379,8 +380,7 @@ class SqliteFile:
         except FileNotFoundError:
             # Somebody has removed the log: closing copies what is in it, and the next verb opens
             # the file with another one. Only a kill before this would have lost it.
-            self._cursor = None
-            cursor.connection.close()
+            self._hang_up()
         except (OSError, sqlite3.Error, DatabaseUnavailableError):
             # The step is committed, and must not seem to have failed: the log only stays long,
             # and a disk that is full or broken will say so at the next commit.

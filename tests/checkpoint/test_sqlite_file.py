@@ -330,7 +330,7 @@ sys.stdin.readline()
 
 
 def test_who_leaves_while_another_holds_the_lock(db, store, impatient):
-    """Closing, and the end of a program, say nothing of a lock that others keep; nothing is lost."""
+    """Closing, and the end of a program, say nothing of a lock that others keep; all is there."""
     child = subprocess.Popen(
         [sys.executable, "-c", LEAVING, db],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

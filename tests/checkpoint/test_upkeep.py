@@ -459,7 +459,7 @@ def test_a_prune_drops_nothing_when_nobody_knows_what_is_shared(store, db, damag
 
 @pytest.mark.parametrize("damage", ["fork_of = 1", "fork_of = NULL", "fork_step = 3"])
 def test_nothing_is_deleted_that_a_damaged_fork_may_share(store, db, damage):
-    """A fork whose origin was changed keeps others from being deleted, until it is deleted itself."""
+    """A fork whose origin was changed keeps others from being deleted, until it has gone itself."""
     for name in ("other", "run-1"):
         count_on(store, begin_counting(store, name), 12, Ending("done"))
     for name in ("fork", "more"):

@@ -315,8 +315,8 @@ MUTANTS = [
     mutant(
         "the log is emptied without the writers' lock",
         FILE,
-        "            with writers:\n                writers.renew()\n",
-        "            with suppress():\n",
+        "        with writers:\n            writers.renew()\n",
+        "        with suppress():\n",
         LOCK,
     ),
     mutant(
