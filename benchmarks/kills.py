@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,8 @@ def _one(engine: str, database: Path, ledger: Path, run: str, after: float | Non
         try:
             done = ENGINES[engine](database, Ledger(ledger), run)
             result.write_text(json.dumps(done))
+        except Exception:  # noqa: BLE001 - the parent says that there is no result
+            traceback.print_exc()
         finally:
             os._exit(0)
     deadline = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue, StrictBool, create_model
 
 from graphflow import END, START, RunFailedError, Send, StateGraph, append
 from graphflow.checkpoint.memory import MemoryCheckpointer
@@ -405,3 +405,28 @@ def test_arrows_that_mean_something_else_are_told(store: Any) -> None:
     assert "router 'choose' after 'START': it may lead elsewhere" in verdict
     same = joined(True, {True: "a", False: "b", None: "b"}).compile(store)
     assert "may lead elsewhere" in str(same.verdict("r"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"), [(int, StrictBool, True), (JsonValue, JsonValue, 1.0)]
+)
+def test_a_migration_to_a_value_that_is_equal_in_python(
+    store: Any, before: Any, after: Any, told: Any
+) -> None:
+    """1 is neither true nor 1.0 in JSON: what a migration makes of it is stored, and read back."""
+
+    def made(kind: Any, first: Any, version: int) -> StateGraph[Any]:
+        graph = StateGraph(
+            create_model("S", x=(kind, first), seen=(str, "")), name="g", version=version
+        )
+        graph.add_node("a", lambda state: {"seen": repr(state.x)})
+        graph.add_edge(START, "a")
+        graph.add_edge("a", END)
+        return graph
+
+    made(before, 1, 1).compile(store).start({}, run_id="r")
+    graph = made(after, told, 2)
+    graph.migration(1, 2)(lambda values: {**values, "x": told})
+    run = graph.compile(store).resume("r")
+    assert repr(run.values) == repr({"x": told, "seen": repr(told)})
+    assert type(run.state.x) is type(told)

@@ -15,7 +15,7 @@ from graphflow.change.lists import Lists
 from graphflow.change.moved import moved, node_in
 from graphflow.change.names import Names
 from graphflow.change.updates import Updates
-from graphflow.change.values import StateChange, Unfit, Values
+from graphflow.change.values import StateChange, Unfit, Values, same_json
 from graphflow.change.verdict import Finding, Verdict, changed
 from graphflow.clock import now
 from graphflow.errors import did_you_mean
@@ -280,7 +280,7 @@ class _Judging:
         self._cause = beside.cause
         before = counters_at(self._records, self._last)
         counters = self._counters(before, updates)
-        changed = updates.now != updates.before
+        changed = not same_json(updates.now, updates.before)
         adoption = Adoption(
             self._last,
             0,
@@ -302,7 +302,7 @@ class _Judging:
             own = updates.change.names
             old = {own.find(name): value for name, value in updates.before.items()}
             for name, value in updates.now.items():
-                if name not in old or old[name] != value:
+                if name not in old or not same_json(old[name], value):
                     counters.writers[name] = max(counters.writers.get(name, 0), self._last)
         return counters
 

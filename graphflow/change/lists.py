@@ -9,6 +9,7 @@ from typing import Any
 from graphflow.change.moved import node_in
 from graphflow.change.names import Names
 from graphflow.change.updates import Updates
+from graphflow.change.values import same_json
 from graphflow.change.verdict import Finding
 from graphflow.plan import Plan, PlanNode
 from graphflow.records import RunRecords, Sent
@@ -95,7 +96,9 @@ class Lists:
             told = {find(name) or name: value for name, value in before.items()}
             today = _of_node(self._plan.spec, node.name).get("map") or {}
             is_known = was.get("over_code") == today.get("over_code")
-            alike = is_known and all(_same(value, now.get(name)) for name, value in told.items())
+            alike = is_known and all(
+                same_json(value, now.get(name)) for name, value in told.items()
+            )
             return "what it runs over is a function, and that or the state has changed", (
                 lambda _ix: not alike
             )
@@ -103,7 +106,7 @@ class Lists:
             return f"it ran over {was.get('over')!r} and runs over {over!r} now", lambda _ix: True
         old, new = _list(before.get(str(was["over"]))), _list(now.get(over))
         return f"the items of {over!r} are others now", (
-            lambda ix: ix >= min(len(old), len(new)) or not _same(old[ix], new[ix])
+            lambda ix: ix >= min(len(old), len(new)) or not same_json(old[ix], new[ix])
         )
 
 
@@ -133,8 +136,3 @@ def _view(values: Mapping[str, Any], sent: Sent | None) -> dict[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Compare as JSON does: 1 is neither true nor 1.0."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from graphflow.change.values import StateChange, Values
+from graphflow.change.values import StateChange, Values, same_json
 from graphflow.records import TaskRecord
 from graphflow.state.reducers import fold
 
@@ -63,7 +63,7 @@ class Updates:
             return _text(self._renamed(given))
         later = self.change.carry({**self.before, **given}, self.now)
         own = set(map(self._today, given))
-        return _text({n: v for n, v in later.items() if n in own or v != self.now[n]})
+        return _text({n: v for n, v in later.items() if n in own or not same_json(v, self.now[n])})
 
     def _today(self, name: str) -> str | None:
         return self.change.names.find(name)
@@ -86,7 +86,7 @@ class Updates:
         replaced = []
         own = {self._today(name): name for name in given}
         for name, value in later.items():
-            if name in found or (name not in own and value == self.now[name]):
+            if name in found or (name not in own and same_json(value, self.now[name])):
                 continue
             operand = self._operand(name, value, self._field(own.get(name)).get("reducer"))
             found[name] = value if operand is _REPLACED else operand
@@ -133,12 +133,12 @@ class Updates:
             return value
         if old is None or value is None or name not in self.change.schema.replays:
             return _REPLACED
-        if reducer.name == "append" and value[: len(old)] == old:
+        if reducer.name == "append" and same_json(value[: len(old)], old):
             return value[len(old) :]
         if reducer.name == "add":
             return value - old
         if reducer.name == "merge" and old.keys() <= value.keys():
-            return {key: one for key, one in value.items() if key not in old or old[key] != one}
+            return {k: v for k, v in value.items() if k not in old or not same_json(old[k], v)}
         if reducer.name == "union" and all(one in value for one in old):
             return [one for one in value if one not in old]
         return _REPLACED

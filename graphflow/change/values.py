@@ -16,7 +16,7 @@ from graphflow.state.secrets import is_needed
 from graphflow.state.single import plain_text
 from graphflow.state.words import shown, what_is_wrong
 
-__all__ = ["StateChange", "Unfit"]
+__all__ = ["StateChange", "Unfit", "same_json"]
 
 Values = dict[str, Any]
 """Plain JSON values, by field."""
@@ -179,6 +179,11 @@ class StateChange:
         if self.way:
             return f"Mend {self.way[-1].name}"
         return f"Keep the type, or {_to_migrate(self._definition.version)}"
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Compare as JSON does: 1 is neither true nor 1.0."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _alike(stored: Mapping[str, Any], today: Mapping[str, Any]) -> set[str]:
