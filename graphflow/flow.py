@@ -267,11 +267,13 @@ class Flow(Wakes[S]):
 
         The runs that were returned and are still at hand can be read on.
         """
-        self._runner.read_all()
-        self.store.close()
-        own = self.__dict__.get("_client")
-        if own is not None and own is not self._llm:
-            own.close()
+        try:
+            self._runner.read_all()
+        finally:
+            self.store.close()
+            own = self.__dict__.get("_client")
+            if own is not None and own is not self._llm:
+                own.close()
 
     def __enter__(self) -> Self:
         return self

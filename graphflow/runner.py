@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeAlias
 from weakref import WeakSet
 
@@ -10,6 +11,7 @@ from graphflow.drive import adrive, drive
 from graphflow.engine.effects import Outcome
 from graphflow.errors import (
     DatabaseUnavailableError,
+    GraphflowError,
     LeaseLostError,
     RunBusyError,
     RunError,
@@ -77,7 +79,8 @@ class Runner(Generic[S]):
     def read_all(self) -> None:
         """Read the runs that were given and are still at hand, before the store is closed."""
         for run in list(self._given):
-            _ = run.records
+            with suppress(GraphflowError):  # who looks at it is told; the others can be read on
+                _ = run.records
 
     def raise_if_failed(self, run: Run[S], outcome: Outcome | None) -> Run[S]:
         """Give the run.

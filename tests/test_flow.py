@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import operator
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,7 @@ from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import (
     ConflictError,
+    DatabaseUnavailableError,
     DefinitionError,
     GraphChangedError,
     InputError,
@@ -587,6 +590,23 @@ def test_a_flow_is_closed_by_with(tmp_path: Path) -> None:
 
     with Script().line("a").compile(str(path)) as flow:
         assert flow.get("r").state.log == ["a"]
+
+
+def test_a_damaged_run_keeps_no_flow_open(tmp_path: Path) -> None:
+    """A flow is closed although a run at hand cannot be read; the others can be read on."""
+    graph = StateGraph(State, name="one")
+    graph.add_node("a", lambda state: {"n": 1})
+    graph.add_edge(START, "a")
+    graph.add_edge("a", END)
+    flow = graph.compile(tmp_path / "runs.db")
+    bad, good = flow.run({}), flow.run({})
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as conn, conn:
+        conn.execute("UPDATE tasks SET node = 'b' WHERE run = 1")
+    flow.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
+    assert good.path == ["a"]
+    with pytest.raises(DatabaseUnavailableError, match="closed here"):
+        _ = bad.path
 
 
 def test_a_run_can_be_looked_at_after_its_flow_is_closed(tmp_path: Path) -> None:
