@@ -301,10 +301,11 @@ class Flow(Wakes[S]):
     def _begin(self, given: S | Input, run_id: str | None, asked: Asked) -> Opened:
         self._refuse_stale()
         check_bounds("run", asked.limits, asked.budget)
-        if not isinstance(run_id, str | None) or run_id == "" or "/" in (run_id or ""):
+        is_id = isinstance(run_id, str) and run_id and "/" not in run_id and run_id.isprintable()
+        if not (run_id is None or is_id):
             raise InputError(
-                f"run(run_id={run_id!r}): a run id is a str without '/', and not empty; leave it"
-                " out to have one made"
+                f"run(run_id={run_id!r}): a run id is a str of letters that can be seen, without"
+                " '/', and not empty; leave it out to have one made"
             )
         return self._opener.begin(given, asked, run_id=run_id)
 

@@ -2,9 +2,20 @@
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["END", "RESERVED", "START", "named", "new_run_id", "spelled"]
+__all__ = [
+    "END",
+    "RESERVED",
+    "START",
+    "in_order",
+    "named",
+    "new_run_id",
+    "spelled",
+    "to_type",
+    "word",
+]
 
 START: Final = "__start__"
 END: Final = "__end__"
@@ -37,3 +48,38 @@ def new_run_id() -> str:
     """
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -10, -10)])
+
+
+def to_type(verb: str, run_id: str, *options: str, target: str = "") -> str:
+    """Write a command about a run, as it can be typed, in the quotes of a message.
+
+    Args:
+        verb: `show`, `resume`, ...
+        run_id: The run.
+        options: What else is typed.
+        target: TARGET, for a command that takes one.
+    """
+    words = in_order([target, run_id] if target else [run_id], options)
+    return f"`{' '.join(map(word, ['graphflow', verb, *words]))}`"
+
+
+def in_order(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Put the words of a command in an order in which none is read as an option.
+
+    Args:
+        words: Targets and runs.
+        options: Options and their values.
+    """
+    if any(one.startswith("-") for one in words):
+        return [*options, "--", *words]
+    return [*words, *options]
+
+
+def word(text: str) -> str:
+    """Quote a word for a shell, on one line, whatever is in it."""
+    from shlex import quote
+
+    if text.isprintable():
+        return quote(text)
+    unseen = text.encode("unicode_escape").decode().replace("'", "\\'")
+    return f"$'{unseen}'"

@@ -19,6 +19,7 @@ from graphflow.errors import (
     RunFailedError,
     failures,
 )
+from graphflow.names import to_type
 from graphflow.records import Ending, RunHeader, RunRecords
 from graphflow.run import Run, Seen
 from graphflow.shared import Interrupted
@@ -145,5 +146,5 @@ def _with_way_on(opened: Opened, error: DatabaseUnavailableError) -> DatabaseUna
     return DatabaseUnavailableError(
         f"{error} What was committed of run {run_id!r} is there: flow.resume({run_id!r}) goes on"
         " with it, in this process as soon as it can be written, in others when this one has ended"
-        " (before that: `graphflow resume --take-over`)."
+        f" (before that: {to_type('resume', run_id, '--take-over', target='TARGET')})."
     )

@@ -933,6 +933,8 @@ def test_a_rule_that_leads_nowhere_does_not_compile(
     lambda flow: flow.run({}, limits=5),
     lambda flow: flow.run({}, run_id=5),
     lambda flow: flow.run({}, run_id="a/b"),
+    lambda flow: flow.run({}, run_id="a\nb"),
+    lambda flow: flow.run({}, run_id="\x1b[0m"),
     lambda flow: flow.run({}, run_id=""),
     lambda flow: flow.batch([{}], run_ids=[""]),
     lambda flow: flow.batch({}),

@@ -1,6 +1,5 @@
 """What every store refuses, in the same words."""
 
-import shlex
 from collections.abc import Callable, Sequence
 
 from graphflow.checkpoint.owner import describe, is_alive
@@ -18,6 +17,7 @@ from graphflow.errors import (
     RunOverError,
     RunSharedError,
 )
+from graphflow.names import to_type
 from graphflow.records import Ending, QuestionRecord, RunHeader, RunStatus
 
 __all__ = [
@@ -112,7 +112,7 @@ def check_free(
     if header.status in ("done", "cancelled"):
         raise RunOverError(
             f"run {header.run_id!r} is {header.status} already and was not taken; look at it with "
-            f"`graphflow show {header.run_id}`, or fork it to go another way."
+            f"{to_type('show', header.run_id)}, or fork it to go another way."
         )
     holder = header.owner
     if header.status != "running" or holder is None or holder == owner or not lives(holder):
@@ -120,8 +120,9 @@ def check_free(
     raise RunBusyError(
         f"run {header.run_id!r} is being advanced by {describe(holder)} since {since}. Wait until "
         "it is done, or end that process: then the run can be resumed at once. If it hangs, "
-        f"resume({header.run_id!r}, take_over=True), `graphflow resume --take-over`, takes the run "
-        "from it, and refuses what it writes afterwards.",
+        f"resume({header.run_id!r}, take_over=True), "
+        f"{to_type('resume', header.run_id, '--take-over', target='TARGET')}, takes the run from "
+        "it, and refuses what it writes afterwards.",
         holder,
         since,
     )
@@ -156,7 +157,7 @@ def lost(run_id: str, epoch: int, header: RunHeader | None) -> RunError:
         who = describe(header.owner) if header.owner else "nobody any more"
         return LeaseLostError(
             f"run {run_id!r} was taken over (epoch {header.epoch}, this lease is of {epoch}; "
-            f"it is advanced by {who}). {nothing}; look at it with `graphflow show {run_id}`."
+            f"it is advanced by {who}). {nothing}; look at it with {to_type('show', run_id)}."
         )
     return LeaseLostError(
         f"run {run_id!r} has ended as {header.status!r} and was let go of. {nothing}; "
@@ -279,7 +280,7 @@ def never_asked(run_id: str, question: QuestionRecord) -> AnswerError:
     """Refuse an answer without a question."""
     return AnswerError(
         f"run {run_id!r} has no question {question.id!r} in step {question.step}; "
-        f"`graphflow show {run_id}` lists what it asks."
+        f"{to_type('show', run_id)} lists what it asks."
     )
 
 
@@ -307,7 +308,8 @@ def corrupt(run_id: str, step: int, what: str) -> CheckpointCorruptError:
         what: What is the matter.
     """
     where = f"step {step} of run {run_id!r}" if step >= 0 else f"run {run_id!r}"
-    before = f"`graphflow show {shlex.quote(run_id)} --until {step - 1}` tells what was before; "
+    shown = to_type("show", run_id, "--until", str(step - 1))
+    before = f"{shown} tells what was before; "
     return CheckpointCorruptError(
         f"{where} is damaged: {what} since it was written. Other runs can still be read; "
         f"{before if step > 0 else ''}restore this one from a backup.",
@@ -354,7 +356,7 @@ def check_idle(
         return
     raise RunBusyError(
         f"run {run_id!r} is being advanced by {describe(owner)} since {since}. Nothing was "
-        f"deleted: `graphflow cancel {run_id}` ends it, then it can be deleted."
+        f"deleted: {to_type('cancel', run_id)} ends it, then it can be deleted."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from graphflow.checkpoint.digest import Hash, digest
 from graphflow.checkpoint.sqlite_read import FIXED
 from graphflow.errors import CheckpointCorruptError
+from graphflow.names import to_type
 from graphflow.stored import UNREADABLE
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def unsure(run_id: str, words: str, then: str = "Nothing was dropped") -> Checkp
     # The run of a subgraph goes with its root, which its id begins with
     root = run_id.partition("/")[0]
     return CheckpointCorruptError(
-        f"run {run_id!r} is damaged: {words}. {then}, as it may share what would go: `graphflow"
-        f" delete {root}`, or restore it from a backup, and do this again.",
+        f"run {run_id!r} is damaged: {words}. {then}, as it may share what would go:"
+        f" {to_type('delete', root)}, or restore it from a backup, and do this again.",
         run_id=run_id,
     )

@@ -14,7 +14,7 @@ from graphflow.cli.judged import judge_runs
 from graphflow.cli.options import database_option, json_option
 from graphflow.cli.output import Output
 from graphflow.cli.target import load_target
-from graphflow.cli.words import aligned
+from graphflow.cli.words import aligned, on_a_line
 from graphflow.errors import CheckpointCorruptError
 from graphflow.render.wording import number
 from graphflow.upkeep import Finding
@@ -91,7 +91,7 @@ def _tell(out: Output, parts: Iterable[Part], findings: Iterable[Finding]) -> No
         for line in part.lines:
             out.say(line)
     for found in findings:
-        where = f" run {found.run_id}" if found.run_id else ""
+        where = f" run {on_a_line(found.run_id)}" if found.run_id else ""
         where += f" step {found.step}" if found.step >= 0 else ""
         out.say(f"{found.kind}{where}: {found.words}", fg=_COLOURS[found.kind])
 

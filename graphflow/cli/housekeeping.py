@@ -11,7 +11,7 @@ import click
 
 from graphflow.cli.options import database_option, json_option, opened
 from graphflow.cli.output import Output
-from graphflow.cli.words import aligned
+from graphflow.cli.words import aligned, on_a_line
 from graphflow.render.wording import counted, number
 from graphflow.upkeep import Pruned, wish_of
 
@@ -126,11 +126,11 @@ def delete(run: str, database: str, as_json: bool) -> None:
 
 def _told(pruned: Pruned, *, dry_run: bool) -> list[str]:
     would = "would be " if dry_run else ""
-    lines = [f"  {run_id}" for run_id in pruned.runs[:_SHOWN]]
+    lines = [f"  {on_a_line(run_id)}" for run_id in pruned.runs[:_SHOWN]]
     lines += ["  ..."] * (len(pruned.runs) > _SHOWN)
     rows = [(run_id, f"begins with step {first}") for run_id, first in pruned.cut.items()]
     lines += [*aligned(rows[:_SHOWN]), *["  ..."] * (len(rows) > _SHOWN)]
-    lines += [f"  {run_id}  is damaged, and was left" for run_id in pruned.damaged]
+    lines += [f"  {on_a_line(run_id)}  is damaged, and was left" for run_id in pruned.damaged]
     what = ", ".join((counted(len(pruned.runs), "run"), counted(pruned.steps, "step")))
     lines.append(f"{what} and {number(pruned.bytes)} bytes {would}dropped")
     return lines

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from graphflow.names import in_order, word
 from graphflow.policy import Budget, Limits
 from graphflow.records import RunHeader, RunRecords
 
@@ -209,17 +210,19 @@ class Place:
     target: str | None
     database: str | None
 
-    def command(self, verb: str, *words: str, with_target: bool = False) -> str:
+    def command(self, verb: str, run: str = "", *options: str, with_target: bool = False) -> str:
         """Write a command to type next.
 
         Args:
             verb: `show`, `resume`, ...
-            words: What follows, unquoted; a word that is empty is left out.
+            run: The run; empty: none.
+            options: Its options, unquoted.
             with_target: Whether the command takes the target.
         """
         target = [self.target] if with_target and self.target else []
         database = ["--db", self.database] if self.database else []
-        return shlex.join(["graphflow", verb, *target, *filter(None, words), *database])
+        words = in_order([*target, *([run] if run else [])], [*options, *database])
+        return " ".join(map(word, ["graphflow", verb, *words]))
 
 
 def place_of(target: str | None = None, own: str | None = None) -> Place:

@@ -95,7 +95,7 @@ def run(
                 raise click.UsageError(f"{wrong} one run; this is a batch of them")
             jobs = _jobs(fields, flow, bounds)
             more = [] if concurrency == 1 else ["--concurrency", str(concurrency)]
-            again = place.command("run", "--input", given, *more, with_target=True)
+            again = place.command("run", "", "--input", given, *more, with_target=True)
             code = do_all(
                 out, flow, jobs, place, again, concurrency=concurrency, blank=fields.blank
             )
@@ -185,7 +185,7 @@ def resume(
                 for header in reversed(store.runs(graph=flow.name))
                 if header.status in OPEN or isinstance(header, DamagedHeader)  # which is told then
             ]
-            again = place.command("resume", "--all", with_target=True)
+            again = place.command("resume", "", "--all", with_target=True)
             code = do_all(out, flow, jobs, place, again, concurrency=concurrency)
     click.get_current_context().exit(code)
 

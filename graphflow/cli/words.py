@@ -11,7 +11,16 @@ from graphflow.cli.why import last_traceback, why
 from graphflow.names import END, START
 from graphflow.records import DamagedHeader, DecisionRecord, ItemRecord, RunHeader, wall_ms
 from graphflow.render.history import took
-from graphflow.render.wording import columns, counted, cut, duration, number, one_line, tallied
+from graphflow.render.wording import (
+    clean,
+    columns,
+    counted,
+    cut,
+    duration,
+    number,
+    one_line,
+    tallied,
+)
 from graphflow.run import Run
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "asked_list",
     "decision_told",
     "details",
+    "on_a_line",
     "question_told",
     "run_list",
     "step_count",
@@ -40,6 +50,7 @@ STYLES = {
 
 _VALUE = 160
 """Characters of a value; --json has all of it."""
+_BREAKS = {ord(char): repr(char)[1:-1] for char in "\t\n\v\f\r"}
 _ITEMS = 8
 """Items of a map that are told one by one."""
 
@@ -51,15 +62,21 @@ def step_count(header: RunHeader) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> Iterator[str]:
-    """Set rows in columns."""
+    """Set rows in columns, each on a line: what would break one is spelled out."""
     if not rows:
         return
+    rows = [[on_a_line(cell) for cell in row] for row in rows]
     widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
         cells = (
             cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)
         )
         yield (indent + "  ".join(cells)).rstrip()
+
+
+def on_a_line(text: str) -> str:
+    r"""Spell out what is unseen, and what would break a line: `\n`, `\x1b`."""
+    return clean(text, limit=len(text)).translate(_BREAKS)
 
 
 def run_list(headers: Iterable[RunHeader], sizes: Mapping[str, int] | None = None) -> list[str]:
