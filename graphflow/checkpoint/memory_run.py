@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from graphflow.change.moved import Loose, moved
 from graphflow.checkpoint.protocol import Ending
 from graphflow.checkpoint.refusals import how_it_ends
-from graphflow.checkpoint.standing import as_seen, copied, in_order
+from graphflow.checkpoint.standing import as_seen, copied, in_order, uses_below
 from graphflow.clock import now
 from graphflow.records import (
     Adoption,
@@ -98,7 +98,7 @@ class MemoryRun:
     def adopt(self, adoption: Adoption, spec_json: str, kept: Sequence[TaskRecord]) -> None:
         """Add an adoption, and give what is stored of the open step the names of now."""
         place = sum(known.step == adoption.step for known, _ in self.adoptions)
-        self.adoptions.append((replace(adoption, place=place), spec_json))
+        self.adoptions.append((replace(adoption, place=place, dropped=()), spec_json))
         opened, nodes = self.header.step + 1, adoption.nodes
         dropped = {(opened, key) for key in adoption.dropped}
 
@@ -236,11 +236,7 @@ class MemoryRun:
         header: RunHeader,
         root: RunHeader | None,
     ) -> RunRecords:
-        graphs = [
-            use
-            for run, below in parts
-            for use in run.uses(0, _NEVER if below is None else below - 1)
-        ]
+        graphs = [use for run, below in parts for use in uses_below(run.uses(0, _NEVER), below)]
         found = RunRecords(header, graphs[-1].spec, kept=_sorted(self.kept))
         found.graphs = graphs if len(graphs) > 1 else []
         found.before = parts[0][0].before if _gives(*parts[0]) else None

@@ -31,7 +31,7 @@ from graphflow.checkpoint.rows import (
 )
 from graphflow.checkpoint.shapes import check_given, spec_from
 from graphflow.checkpoint.shapes import check_row as check_shape
-from graphflow.checkpoint.standing import as_seen, in_order
+from graphflow.checkpoint.standing import as_seen, in_order, uses_below
 from graphflow.checkpoint.stored_rows import Part, Stored
 from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
@@ -165,8 +165,8 @@ def _graphs(stored: Stored, columns: Columns) -> list[GraphUse]:
     for part in stored.parts:
         _, _, version, name, *_, fork_step, _ = part.fixed
         spec = _spec(stored, part, name, columns.digest_of)
-        found.append(GraphUse(fork_step or 0, name, version, spec))
-        found += _adopted(stored, part, columns)
+        uses = [GraphUse(fork_step or 0, name, version, spec), *_adopted(stored, part, columns)]
+        found += uses_below(uses, part.below)
     return found
 
 

@@ -274,8 +274,6 @@ def _whole(cursor: "Cursor", number: int, below: int | None, anchor: Row | None)
     # A fork shares the results of the first step that it commits anew, and what led to them
     shared = (number, first, _END if below is None else below + 1)
     adopted, digest, fixed = _fixed(cursor, number)
-    # What comes after the step before a fork's first is the other run's own
-    last = _END if below is None else below - 1
     part = Part(
         fixed[0],
         fixed,
@@ -288,7 +286,7 @@ def _whole(cursor: "Cursor", number: int, below: int | None, anchor: Row | None)
         {kind: cursor.execute(sql, shared).fetchall() for kind, sql in _LOOSE.items()},
         cursor.execute(HEADS, shared).fetchall(),
         adopted=adopted,
-        adoptions=_adoptions(cursor, number, adopted, first, last),
+        adoptions=_adoptions(cursor, number, adopted, first, own[2]),
         first=first,
         previous=None if anchor is None else anchor[1],
         anchor=anchor,

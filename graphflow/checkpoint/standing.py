@@ -7,7 +7,7 @@ from operator import attrgetter
 from graphflow.checkpoint.owner import is_alive
 from graphflow.records import Adoption, GraphUse, RunHeader, RunRecords, StepRecord
 
-__all__ = ["as_seen", "copied", "in_order"]
+__all__ = ["as_seen", "copied", "in_order", "uses_below"]
 
 _all_of = attrgetter(*RunHeader.__dataclass_fields__)
 
@@ -44,6 +44,21 @@ def as_seen(
     if header.owner is None or lives(header.owner):
         return header
     return replace(header, status="stale")
+
+
+def uses_below(uses: list[GraphUse], below: int | None) -> list[GraphUse]:
+    """Leave out the graphs that a run was on when it wrote none of the steps that a fork shares.
+
+    The one stays with which the run began to write the step that is the fork's first: what led to
+    that step is shared too, and is in its words.
+
+    Args:
+        uses: The graphs of the run.
+        below: Where the steps end that it gives; None: it is no other run's.
+    """
+    if below is None:
+        return uses
+    return [use for use in uses if use.first < below + (use.adoption is not None)]
 
 
 def in_order(

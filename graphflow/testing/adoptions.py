@@ -141,6 +141,7 @@ class AdoptionContract:
                 store.commit(lease, a_step(1), None, None)
         _adopt(store, lease, 1, dropped=("work[1]", "work[2]"))
         records = store.load("run-1")
+        assert facts(records.graphs[1].adoption) == facts(an_adoption(1))
         left = [(1, 0), (1, 1), (1, 2), (2, 0)]
         assert sorted((item.step, item.ix) for item in records.items) == left
         memos = sorted((memo.step, memo.key[-2]) for memo in records.memos)
@@ -188,12 +189,39 @@ class AdoptionContract:
         fork = store.begin(header, SPEC_JSON, a_step(step), a_snapshot(step), None)
         store.commit(fork, a_step(step + 1), None, None)
         records = store.load("fork")
-        shared = {0: [1], 1: [1], 2: [1], 3: [1, 2]}[step]
-        assert [u.version for u in records.graphs] == ([*shared, 3] if step else [1, 3])
-        assert records.graphs[-1].first == step
+        shared = {0: [], 1: [1], 2: [1, 2], 3: [1, 2]}[step]
+        assert [u.version for u in records.uses] == [*shared, 3]
+        assert records.uses[-1].first == step
         _adopt(store, fork, step + 1)
         assert [u.version for u in store.load("fork").graphs][-2:] == [3, 2]
         assert [u.version for u in store.load("fork", tail=True).graphs] == [3, 2]
+
+    def test_a_fork_shares_children_under_the_keys_of_now(self, store: Checkpointer) -> None:
+        """A child that led to the first step of a fork belongs to the task that this step has."""
+        lease = begin_run(store)
+        child = begin_child(store, lease, 1, "work")
+        _adopt(store, lease, 0, children={child.run_id: "labour"})
+        store.end(child, Ending("done"))
+        task = a_task(0, key="labour", node="labour")
+        store.commit(lease, replace(a_step(1), tasks=(task,)), None, None)
+        store.begin(a_fork("fork", "run-1", 1), SPEC_JSON, a_step(1), a_snapshot(1), None)
+        for run_id in ("run-1", "fork"):
+            (found,) = store.load(run_id).children
+            assert found.header.parent_key == "labour"
+        assert list(store.verify()) == []
+
+    def test_a_fork_of_a_fork_before_its_first_step(self, store: Checkpointer) -> None:
+        """A fork has no graph of a run that gives it none of its steps; it is read as it is."""
+        lease = begin_run(store)
+        for step in (1, 2, 3):
+            store.commit(lease, a_step(step), None, None)
+        late = a_fork("late", "run-1", 3, graph_version=2, graph_digest="8" * 64)
+        store.begin(late, NEW_SPEC_JSON, a_step(3), a_snapshot(3), None)
+        for step in (0, 1, 2):
+            early = a_fork(f"early-{step}", "late", step, graph_version=3)
+            store.begin(early, SPEC_JSON, a_step(step), a_snapshot(step), None)
+            uses = [(use.first, use.version) for use in store.load(early.run_id).uses]
+            assert uses == [(0, 1), (step, 3)] if step else [(0, 3)]
 
     def test_only_the_last_step_is_gone_on_from(self, store: Checkpointer) -> None:
         """An adoption of another step is refused, and stores nothing."""
