@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 
-from graphflow.checkpoint.owner import this_process
-from graphflow.checkpoint.protocol import Checkpointer, Lease
-from graphflow.errors import GraphflowError
-from graphflow.records import Ending, RunHeader, Snapshot, StepRecord
+from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.records import Ending, StepRecord
 from graphflow.testing.records import (
-    SPEC_JSON,
     TIME,
     a_call,
     a_child,
@@ -24,30 +21,24 @@ from graphflow.testing.records import (
     a_header,
     a_memo,
     a_question,
-    a_snapshot,
     a_step,
     a_task,
+    an_adoption,
     an_item,
 )
-from graphflow.upkeep import Wish
-from tests.machine.model import Held, Model, Refused, Run
-from tests.machine.reading import expected, header_facts, header_of, read
-from tests.machine.stores import Stores
+from tests.machine.adding import DIGESTS, SPECS, handed_on, renamed, write
+from tests.machine.care import CareRules
+from tests.machine.driver import DEAD, ELSEWHERE, HERE, Grip, begun, leases, numbers, seldom, small
+from tests.machine.model import Refused
+from tests.machine.reading import header_facts, header_of
 
 __all__ = ["StoreMachine"]
 
-HERE = this_process()
-DEAD = f"{HERE.partition(':')[0]}:another-boot:1:1"
-ELSEWHERE = "another-host:boot:1:1"
-
-numbers = st.integers(0, 11)
-small = st.integers(0, 3)
-seldom = numbers.map(lambda n: n == 11)
 names = st.sampled_from(["a", "ab", "abc", "b", "c%", "c_", "d", "da"])
 owners = st.sampled_from([*[HERE] * 8, DEAD, ELSEWHERE])
 endings = st.sampled_from(
     [
-        Ending("done"),
+        *[Ending("done")] * 3,
         Ending("paused", "question"),
         Ending("paused", "limit:steps", error="too far"),
         Ending("failed", "task", "ValueError", "no"),
@@ -59,49 +50,13 @@ endings = st.sampled_from(
 maybe_ending = st.one_of(*[st.none()] * 8, endings)
 offsets = st.sampled_from([*[1] * 10, 0, 2])
 """From the last committed step: nearly always the open one."""
-leases = st.tuples(numbers, seldom)
-"""Which of the leases; seldom one that may be lost."""
-begun = st.tuples(numbers, seldom)
-"""Which of the runs; seldom a name that may be free."""
+versions = st.sampled_from([1, 1, 2])
 
 
-@dataclass(eq=False)
-class Grip:
-    """A lease of each store, and the model's."""
-
-    held: Held
-    leases: dict[str, Lease]
-
-    @property
-    def run(self) -> Run:
-        """The run as the model has it."""
-        return self.held.run
-
-
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(CareRules):
     """Verbs of `Checkpointer` in any order, refused ones among them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.model, self.stores, self.count = Model({DEAD}), Stores(), 0
-        self.grips: list[Grip] = []
-
-    def teardown(self) -> None:
-        """Compare all that there is."""
-        try:
-            for run in self.model.runs.values():
-                self.compare(run, tail=False)
-                self.compare(run, tail=True)
-        finally:
-            self.stores.drop()
-
     # -- beginning and taking ---------------------------------------------------------------------
-
-    @initialize(many=small)
-    def begin_some(self, many: int) -> None:
-        """Begin one to four runs, so that there is something to do."""
-        for run_id in ("a", "ab", "b", "c%")[: many + 1]:
-            self.begin_one(a_header(run_id), a_step(0), None)
 
     @rule(
         run_id=names,
@@ -109,21 +64,29 @@ class StoreMachine(RuleBasedStateMachine):
         graph=st.sampled_from(["triage", "other"]),
         ending=maybe_ending,
         late=small,
+        version=versions,
     )
-    def begin(self, run_id: str, owner: str | None, graph: str, ending: Any, late: int) -> None:
-        """Begin a run."""
+    def begin(self, run_id: str, ending: Any, late: int, version: int, **more: Any) -> None:
+        """Begin a run; the clock may have been set back since the one before."""
         created = f"2026-11-22T14:11:0{late}.000000+00:00"
-        header = a_header(run_id, owner=owner, graph=graph, created_at=created)
-        self.begin_one(header, a_step(0), ending)
+        more |= {"graph_version": version, "graph_digest": DIGESTS[version]}
+        self.begin_one(a_header(run_id, created_at=created, **more), a_step(0), ending)
 
-    @rule(run_id=names, which=begun, step=numbers, is_wrong=seldom, ending=maybe_ending)
-    def fork(self, run_id: str, which: Any, step: int, is_wrong: bool, ending: Any) -> None:
+    @rule(
+        run_id=names,
+        which=begun,
+        at=st.tuples(numbers, seldom),
+        ending=maybe_ending,
+        version=versions,
+    )
+    def fork(self, run_id: str, which: Any, at: Any, ending: Any, version: int) -> None:
         """Fork a run at a step that it has, or seldom at one that it has not."""
-        origin = self.name(which)
+        origin, (step, is_wrong) = self.name(which), at
         many = self.model.runs[origin].last + 1 if origin in self.model.runs else 1
         at = many + step // 6 if is_wrong else step % many
         changed = replace(a_step(at, tasks=2), ready=(f"forked {self.next()}",))
-        self.begin_one(a_fork(run_id, origin, at), changed, ending)
+        more = {"graph_version": version, "graph_digest": DIGESTS[version]}
+        self.begin_one(a_fork(run_id, origin, at, **more), changed, ending)
 
     @precondition(lambda self: self.grips)
     @rule(lease=leases, key=small, offset=offsets, ending=maybe_ending)
@@ -139,13 +102,14 @@ class StoreMachine(RuleBasedStateMachine):
         given=st.sampled_from(
             [{}, {}, {"limits_json": '{"steps":7}'}, {"budget_json": '{"calls":2}'}]
         ),
+        take_over=st.sampled_from([False, False, True]),
     )
-    def take(self, which: Any, owner: str, given: dict[str, str]) -> None:
-        """Take a run."""
+    def take(self, which: Any, owner: str, given: dict[str, str], take_over: bool) -> None:
+        """Take a run, also from an owner that lives."""
         run_id = self.name(which)
         self.grasp(
-            lambda: self.model.take(run_id, owner, given),
-            lambda store, _: store.take(run_id, owner, **given),
+            lambda: self.model.take(run_id, owner, given, take_over=take_over),
+            lambda store, _: store.take(run_id, owner, take_over=take_over, **given),
         )
 
     @precondition(lambda self: any(grip.run.children for grip in self.grips))
@@ -212,7 +176,8 @@ class StoreMachine(RuleBasedStateMachine):
     def keep_one(self, grip: Grip, offset: int, ix: int, chooses: bool) -> None:
         """Keep a task everywhere."""
         step, goto = grip.run.last + offset, a_goto() if chooses else None
-        task = a_task(ix, update_json=f'{{"kept":{self.next()}}}', goto=goto)
+        n = self.next()
+        task = a_task(ix, update_json=f'{{"kept":{n},"notes":[{n}]}}', goto=goto)
         self.both(
             lambda: self.model.keep(grip.held, step, task),
             lambda store, name: store.keep(grip.leases[name], step, task),
@@ -232,7 +197,9 @@ class StoreMachine(RuleBasedStateMachine):
         step = grip.run.last + (1 if what in ("fail", "call") else offset)
         made: dict[str, Callable[[], Any]] = {
             "keep_item": lambda: an_item(step, at, result_json=str(n)),
-            "memo": lambda: a_memo(step, name=f"memo {at}", value_json=str(n)),
+            "memo": lambda: a_memo(
+                step, key=["work#0", "score[1]"][at % 2], name=f"memo {at}", value_json=str(n)
+            ),
             "ask": lambda: a_question(step, name=f"ask {at}" if at else "", prompt=str(n)),
             "fail": lambda: a_failure(step, key=f"work#{at}", attempt=n),
             "call": lambda: a_call(step, key=["work#0", "work#1", "score[1]", "x"][at]),
@@ -260,6 +227,37 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.grips)
+    @rule(
+        lease=leases,
+        offset=seldom,
+        version=versions,
+        node=st.sampled_from(["", "work", "score", "ask_human", "sub"]),
+        tells=st.tuples(*[st.booleans()] * 4),
+    )
+    def adopt(self, lease: Any, offset: bool, version: int, node: str, tells: Any) -> None:
+        """Go on with another graph: nodes have other names, the state other words."""
+        grip, n = self.grip(lease), self.next()
+        run, nodes = grip.run, {node: f"{node}_{n}"} if node else {}
+        values = {**handed_on(run, run.last), "text": f"told {n}", "n": n}
+        opened = [c for c in run.children if c.header.parent_step == run.last + 1]
+        keys = {c.header.run_id: f"sub_{n}#{at}" for at, c in enumerate(opened)}
+        told: list[dict[str, Any]] = [
+            {"state_json": write(values) if tells[0] else None},
+            {} if tells[1] else {"frontier": None},
+            {"counters_json": write({"since": n}) if tells[2] else None},
+            {"dropped": ("score[1]",) if tells[3] else ()},
+            {"children": keys if node == "sub" else {}},
+        ]
+        more = {name: value for one in told for name, value in one.items()}
+        graph = {"graph_version": version, "graph_digest": DIGESTS[version]}
+        adoption = an_adoption(run.last + offset, nodes=nodes, **graph, **more)
+        kept = [renamed(run.kept[ix], nodes) for ix in sorted(run.kept)]
+        self.both(
+            lambda: self.model.adopt(grip.held, adoption, SPECS[version], kept),
+            lambda store, name: store.adopt(grip.leases[name], adoption, SPECS[version], kept),
+        )
+
+    @precondition(lambda self: self.grips)
     @rule(lease=leases, ending=endings, is_meant=small)
     def end(self, lease: Any, ending: Ending, is_meant: int) -> None:
         """Let go of a run; not too often."""
@@ -280,35 +278,6 @@ class StoreMachine(RuleBasedStateMachine):
                 lambda store, _: store.stop(run_id, ending),
             )
 
-    # -- dropping ---------------------------------------------------------------------------------
-
-    @rule(which=begun, is_meant=small)
-    def delete(self, which: Any, is_meant: int) -> None:
-        """Delete a run; not too often."""
-        run_id = self.name(which)
-        if is_meant == 0:
-            self.both(lambda: self.model.delete(run_id), lambda store, _: store.delete(run_id))
-
-    @rule(
-        keep=st.integers(0, 6),
-        graph=st.sampled_from([None, "triage", "other"]),
-        failed=st.booleans(),
-        is_meant=small,
-    )
-    def prune(self, keep: int, graph: str | None, failed: bool, is_meant: int) -> None:
-        """Drop runs that are over; not too often."""
-        wish = Wish(keep=keep, graph=graph, failed=failed)
-        if is_meant == 0:
-            foreseen = [
-                set(store.prune(wish, dry_run=True).runs) for _, store in self.stores.each()
-            ]
-            wanted, found = self.both(
-                lambda: self.model.prune(keep, graph, failed=failed),
-                lambda store, _: set(store.prune(wish).runs),
-            )
-            assert wanted == found["memory"] == found["file"], (wanted, found)
-            assert foreseen == [wanted, wanted]
-
     # -- many at once, and ends without warning ---------------------------------------------------
 
     @precondition(lambda self: self.grips)
@@ -320,7 +289,7 @@ class StoreMachine(RuleBasedStateMachine):
         for place, grip in enumerate((one, two, one)):
             last = grip.run.last + (place == 2)
             memo = a_memo(last + 1, name=f"together {self.next()}")
-            step = replace(a_step(last + offset), derived_json=f'{{"n":{self.next()}}}')
+            step = replace(a_step(last + offset), derived_json=f'{{"text":"{self.next()}"}}')
             plans.append((grip, memo, step, fails == place))
         wanted = [self.on_model(*plan) for plan in plans]
         for name, store in self.stores.each():
@@ -387,7 +356,8 @@ class StoreMachine(RuleBasedStateMachine):
         if run_id not in self.model.runs:
             self.both(lambda: self.model.spent(run_id), lambda store, _: store.load(run_id))
         elif what != "spent":
-            self.compare(self.model.runs[run_id], tail=what == "tail")
+            stores = dict(self.stores.each())
+            self.compare(self.model.runs[run_id], stores, tail=what == "tail")
         wanted, found = self.both(
             lambda: self.model.spent(run_id), lambda store, _: store.spent(run_id)
         )
@@ -411,110 +381,3 @@ class StoreMachine(RuleBasedStateMachine):
             lambda: self.model.found(prefix), lambda store, _: store.find(prefix)
         )
         assert all(one == wanted for one in ids.values()), (wanted, ids)
-
-    # -- parts ------------------------------------------------------------------------------------
-
-    def next(self) -> int:
-        """Give a number that marks what is stored."""
-        self.count += 1
-        return self.count
-
-    def some(self, things: list[Any], which: int) -> Any:
-        """Pick one of several; a new one more often."""
-        return things[-1 - which % len(things)]
-
-    def name(self, which: tuple[int, bool]) -> str:
-        """Pick the name of a run that is there, or seldom one that may not be."""
-        number, is_free = which
-        there = list(self.model.runs)
-        return "nothing" if is_free or not there else str(self.some(there, number))
-
-    def grip(self, which: tuple[int, bool], among: list[Grip] | None = None) -> Grip:
-        """Pick a lease that is good, or seldom any."""
-        number, is_any = which
-        grips = self.grips if among is None else among
-        good = [grip for grip in grips if self.is_good(grip)]
-        found: Grip = self.some(grips if is_any or not good else good, number)
-        return found
-
-    def is_good(self, grip: Grip, step: StepRecord | None = None) -> bool:
-        """Tell whether a lease is good, and whether it may commit a step."""
-        mark = self.model.mark()
-        try:
-            self.model.call(grip.held, None)
-            if step is not None:
-                self.model.commit(grip.held, step, None, None)
-        except Refused:
-            return False
-        finally:
-            self.model.reset(mark)
-        return True
-
-    def both(
-        self, on_model: Callable[[], Any], on_store: Callable[[Checkpointer, str], Any]
-    ) -> tuple[Any, dict[str, Any]]:
-        """Do a verb to the model and the stores; they give and refuse the same."""
-        kinds: tuple[type[Exception], ...] = ()
-        wanted, found = None, {}
-        try:
-            wanted = on_model()
-        except Refused as refused:
-            kinds = refused.kinds
-        for name, store in self.stores.each():
-            try:
-                found[name] = on_store(store, name)
-            except GraphflowError as error:
-                if not isinstance(error, kinds):
-                    raise
-            else:
-                assert not kinds, f"{name} should have refused it: {kinds}"
-        return wanted, found
-
-    def begin_one(
-        self, header: RunHeader, step: StepRecord, ending: Any, under: Grip | None = None
-    ) -> None:
-        """Begin a run everywhere, under the lease of its parent if it has one."""
-        snapshot = a_snapshot(step.step)
-        self.grasp(
-            lambda: self.model.begin(header, step, snapshot, ending, under and under.held),
-            lambda store, name: store.begin(
-                header, SPEC_JSON, step, snapshot, ending, under=under and under.leases[name]
-            ),
-        )
-
-    def grasp(
-        self, on_model: Callable[[], Held], on_store: Callable[[Checkpointer, str], Lease]
-    ) -> Grip | None:
-        """Do what gives leases; they are kept."""
-        held, given = self.both(on_model, on_store)
-        if held is None:
-            return None
-        for name, lease in given.items():
-            assert (lease.run_id, lease.epoch) == (held.run.header.run_id, held.epoch), name
-        self.grips = [*self.grips[-11:], Grip(held, given)]
-        return self.grips[-1]
-
-    def step(
-        self, run: Run, offset: int, tasks: int, changes: bool, part: str
-    ) -> tuple[StepRecord, Snapshot | None]:
-        """Make a step: with the tasks that were kept as they are, unless it changes them."""
-        number = run.last + offset
-        made = {ix: a_task(ix, update_json=f'{{"n":{self.next()}}}') for ix in range(tasks)}
-        made |= {} if changes else run.kept
-        step = replace(
-            a_step(number, joins=tasks == 1, sends=tasks == 2),
-            tasks=tuple(made[ix] for ix in sorted(made)),
-            derived_json=f'{{"n":{self.next()}}}',
-        )
-        if part == "none":
-            return step, None
-        since = max(run.snapshots) if part == "since" else None
-        return step, a_snapshot(number, since)
-
-    def compare(self, run: Run, *, tail: bool) -> None:
-        """See that all stores read a run as the model has it."""
-        wanted = expected(self.model, run, tail=tail)
-        for name, store in self.stores.each():
-            found = read(store.load(run.header.run_id, tail=tail))
-            for kind, value in wanted.items():
-                assert found[kind] == value, (name, run.header.run_id, tail, kind)

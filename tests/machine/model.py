@@ -20,9 +20,20 @@ from graphflow.errors import (
     RunOverError,
     RunSharedError,
 )
-from graphflow.records import Ending, QuestionRecord, RunHeader, Snapshot, Spent, StepRecord
+from graphflow.records import (
+    Adoption,
+    Ending,
+    QuestionRecord,
+    RunHeader,
+    Snapshot,
+    Spent,
+    StepRecord,
+    TaskRecord,
+)
+from graphflow.upkeep import Wish
+from tests.machine.adding import cut_snapshots, renamed
 
-__all__ = ["Held", "Model", "Refused"]
+__all__ = ["Held", "Model", "Refused", "Run"]
 
 
 class Refused(Exception):
@@ -43,10 +54,17 @@ class Held:
 
 @dataclass(eq=False)
 class Run:
-    """One run. `steps` are its own, those of a fork from `fork_step` on."""
+    """One run. `steps` are its own, those of a fork from `fork_step` on.
+
+    A prune takes nothing from what is known of it: only `first` moves on, and with it what a store
+    still has.
+    """
 
     header: RunHeader
     number: int
+    spec: str
+    state: str
+    first: int
     parent: Run | None = None
     origin: Run | None = None
     steps: dict[int, StepRecord] = field(default_factory=dict)
@@ -58,12 +76,25 @@ class Run:
     attempts: list[Any] = field(default_factory=list)
     calls: list[Any] = field(default_factory=list)
     children: list[Run] = field(default_factory=list)
+    adoptions: list[tuple[Adoption, str]] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    before: Spent = field(default_factory=Spent)
     is_gone: bool = False
 
     @property
     def last(self) -> int:
         """The last committed step."""
         return max(self.steps)
+
+    @property
+    def begun(self) -> int:
+        """The first step that it ever had of its own."""
+        return self.header.fork_step or 0
+
+    @property
+    def left(self) -> dict[int, StepRecord]:
+        """The steps of its own that a store still has."""
+        return {n: self.steps[n] for n in sorted(self.steps) if n >= self.first}
 
     @property
     def root(self) -> Run:
@@ -73,7 +104,14 @@ class Run:
     def copied(self) -> dict[str, Any]:
         """Give all that a verb may change."""
         records = {k: v.copy() for k, v in vars(self).items() if isinstance(v, (dict, list))}
-        return {**records, "header": self.header, "is_gone": self.is_gone}
+        more = {name: getattr(self, name) for name in ("header", "is_gone", "first", "before")}
+        return {**records, **more}
+
+    def above(self) -> Iterator[Run]:
+        """Give the run and those that it is a part of, but for the root."""
+        if self.parent is not None:
+            yield self
+            yield from self.parent.above()
 
     def family(self) -> Iterator[Run]:
         """Give the run and all that are a part of it."""
@@ -98,8 +136,10 @@ class Model:
     def begin(
         self,
         header: RunHeader,
+        spec: str,
         step: StepRecord,
         snapshot: Snapshot,
+        *,
         ending: Ending | None,
         under: Held | None = None,
     ) -> Held:
@@ -107,12 +147,14 @@ class Model:
         if header.parent != (under.run.header.run_id if under else None):
             raise Refused(CheckpointError)
         self._begun += 1
-        run = Run(replace(header, status="running"), self._begun)
+        begun = header.fork_step or 0
+        run = Run(replace(header, status="running"), self._begun, spec, snapshot.state_json, begun)
         if header.fork_of is not None:
             run.origin = self._of(header.fork_of)
-            if header.fork_step is None or not 0 <= header.fork_step <= run.origin.last:
+            oldest = self.oldest(run.origin)
+            if not 0 <= begun <= run.origin.last or 0 < oldest >= begun:
                 raise Refused(CheckpointError)
-        if step.step != (header.fork_step or 0):
+        if step.step != begun:
             raise Refused(CheckpointError, LeaseLostError, RunExistsError)
         if under is not None:
             self._good(under, RunExistsError, CheckpointError)
@@ -129,7 +171,13 @@ class Model:
         return Held(run, run.header.epoch)
 
     def take(
-        self, run_id: str, owner: str, given: dict[str, str], under: Held | None = None
+        self,
+        run_id: str,
+        owner: str,
+        given: dict[str, str],
+        under: Held | None = None,
+        *,
+        take_over: bool = False,
     ) -> Held:
         """Take a run."""
         run = self._of(run_id)
@@ -145,7 +193,7 @@ class Model:
             if header.status in ("done", "cancelled"):
                 raise Refused(RunOverError)
             lives = header.owner not in (None, owner) and header.owner not in self.dead
-            if header.status == "running" and lives:
+            if header.status == "running" and lives and not take_over:
                 raise Refused(RunBusyError)
             epoch = header.epoch + 1
         run.header = replace(
@@ -211,6 +259,27 @@ class Model:
         """Store a model call."""
         self._good(lease).calls.append(call)
 
+    def adopt(self, lease: Held, told: Adoption, spec: str, kept: list[TaskRecord]) -> None:
+        """Go on with another graph: what is stored of the open step is in its names from now on."""
+        run = self._good(lease, CheckpointError)
+        if told.step != run.last:
+            raise Refused(CheckpointError)
+        at, nodes = run.last + 1, told.nodes
+        place = sum(other.step == told.step for other, _ in run.adoptions)
+        run.adoptions = [*run.adoptions, (replace(told, place=place, dropped=()), spec)]
+        run.kept = {task.ix: task for task in kept}
+        gone = {(at, key) for key in told.dropped}
+        items = [i for i in run.items.values() if (i.step, f"{i.key}[{i.ix}]") not in gone]
+        memos = [m for m in run.memos.values() if (m.step, m.key) not in gone]
+        run.attempts, run.calls, items, memos, asked = (
+            [renamed(one, nodes) if one.step == at else one for one in records]
+            for records in (run.attempts, run.calls, items, memos, run.questions.values())
+        )
+        run.items = {(i.step, i.key, i.ix): i for i in items}
+        run.memos = {(m.step, m.key, m.name): m for m in memos}
+        run.questions = {(q.step, q.key, q.name): q for q in asked}
+        run.keys = {**run.keys, **told.children}
+
     def end(self, lease: Held, ending: Ending) -> None:
         """Let go of a run."""
         self._end(self._good(lease), ending)
@@ -232,19 +301,68 @@ class Model:
             raise Refused(*refused)
         self._drop(run)
 
-    def prune(self, keep: int, graph: str | None, *, failed: bool) -> set[str]:
-        """Drop runs that are over, but the newest of each graph, and what others share."""
-        over = ("done", "cancelled", "failed") if failed else ("done", "cancelled")
-        gone = {
-            run
-            for run in self.listed(None, graph)
-            if self.status(run)[0] in over and run not in self.listed(None, run.header.graph)[:keep]
-        }
+    def prune(self, wish: Wish) -> tuple[set[str], dict[str, int]]:
+        """Drop runs that are over, and the oldest steps of those that stay."""
+        gone = set() if wish.keep is None else self._over(wish, wish.keep)
         while shared := {run for run in gone if any(f.root not in gone for f in self._forks(run))}:
             gone -= shared
         for run in gone:
             self._drop(run)
-        return {run.header.run_id for run in gone}
+        cuts = {} if wish.steps is None else self._cuts(wish.steps, wish.graph)
+        for run, first in cuts.items():
+            if not run.is_gone:
+                self._cut(run, first)
+        cut = {run.header.run_id: first for run, first in cuts.items() if not run.is_gone}
+        return {run.header.run_id for run in gone}, cut
+
+    def _over(self, wish: Wish, keep: int) -> set[Run]:
+        """Find the runs that are over, but for the newest of each graph."""
+        return {
+            run
+            for run in self.listed(None, wish.graph)
+            if self.status(run)[0] in wish.over
+            and run not in self.listed(None, run.header.graph)[:keep]
+        }
+
+    def _cuts(self, steps: int, graph: str | None) -> dict[Run, int]:
+        """Say with which step each run begins that loses some; what is younger decides first."""
+        held: dict[Run, list[int]] = {run: [] for run in self.runs.values()}
+        cuts: dict[Run, int] = {}
+        for run in sorted(held, key=lambda run: run.number, reverse=True):
+            newest = run.last - steps if graph in (None, run.root.header.graph) else 0
+            saved = [max(run.snapshots)] if self.status(run.root)[0] == "running" else []
+            first = max(run.first, min(newest, *saved, *held[run], run.last))
+            if first > run.first:
+                cuts[run] = first
+            if run.origin is None:
+                continue
+            for part in run.origin.above():  # of which a fork is there
+                held[part.parent or part].append(part.header.parent_step or 0)
+            if first <= run.begun:  # it shares steps, and its own first one can be forked
+                need = max(0, min(newest, run.begun - 1))
+                for part, step in self.path(run):
+                    if part is not run and step >= need:
+                        held[part].append(step)
+        return cuts
+
+    def _cut(self, run: Run, first: int) -> None:
+        """Let a run begin with a later step; what those before had used stays known."""
+        used = self._spent(run)
+        run.snapshots = {
+            n: snapshot for n, snapshot in cut_snapshots(run, first).items() if n >= first
+        }
+        run.first, run.before = first, Spent()
+        for child in [c for c in run.children if (c.header.parent_step or 0) < first]:
+            self._drop(child)
+        run.attempts = [one for one in run.attempts if one.step >= first]
+        run.calls = [one for one in run.calls if one.step >= first]
+        for records in (run.items, run.memos, run.questions):
+            for place in [place for place in records if place[0] < first]:
+                del records[place]
+        left = self._spent(run)
+        run.before = Spent(
+            used.calls - left.calls, used.tokens - left.tokens, used.seconds - left.seconds
+        )
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -261,13 +379,21 @@ class Model:
         return ("cancelled" if status == "done" else status), reason
 
     def lineage(self, run: Run, below: int = 2**40) -> Iterator[tuple[Run, int]]:
-        """Give a run and those that it forks, oldest first, with where their steps end."""
-        if run.origin is not None:
+        """Give a run and those that it shares steps of, oldest first, with where these end."""
+        if run.origin is not None and not run.begun < run.first < below:
             yield from self.lineage(run.origin, min(below, run.header.fork_step or 0))
         yield run, below
 
+    def path(self, run: Run) -> list[tuple[Run, int]]:
+        """Give all steps that can be read of a run, each with the run that has it."""
+        return [(part, n) for part, below in self.lineage(run) for n in part.left if n < below]
+
+    def oldest(self, run: Run) -> int:
+        """Give the first step that can be read of a run."""
+        return self.path(run)[0][1]
+
     def listed(self, status: str | None, graph: str | None) -> list[Run]:
-        """List the runs without a parent, newest first."""
+        """List the runs without a parent, the one that was begun last first."""
         found = [
             run
             for run in self.runs.values()
@@ -275,7 +401,7 @@ class Model:
             and graph in (None, run.header.graph)
             and status in (None, self.status(run)[0])
         ]
-        return sorted(found, key=lambda run: (run.header.created_at, run.number), reverse=True)
+        return sorted(found, key=lambda run: run.number, reverse=True)
 
     def found(self, prefix: str) -> str:
         """Find the one run that begins so."""
@@ -291,11 +417,10 @@ class Model:
         return self._spent(self._of(run_id))
 
     def _spent(self, run: Run) -> Spent:
-        below = [self._spent(child) for child in run.children]
-        tasks = [(n, task) for n, step in run.steps.items() for task in step.tasks]
+        below = [run.before, *(self._spent(child) for child in run.children)]
+        tasks = [(n, task) for n, step in run.left.items() for task in step.tasks]
         tasks += [(run.last + 1, task) for task in run.kept.values()]
-        first = run.header.fork_step or 0
-        seconds = sum(task.duration_ms for n, task in tasks if n > first)
+        seconds = sum(task.duration_ms for n, task in tasks if n > run.begun)
         seconds += sum(one.duration_ms for one in (*run.items.values(), *run.attempts))
         complete = {(n, task.key) for n, task in tasks}
         complete |= {(item.step, f"{item.key}[{item.ix}]") for item in run.items.values()}
@@ -334,6 +459,8 @@ class Model:
         for one in run.family():
             one.is_gone = True
             del self.runs[one.header.run_id]
+        if run.parent is not None:
+            run.parent.children = [child for child in run.parent.children if child is not run]
 
     def _good(self, lease: Held, *more: type[Exception]) -> Run:
         """See that a lease is good: the epoch is the root's, and nothing has ended."""

@@ -34,7 +34,7 @@ class Stores:
     def each(self) -> list[tuple[str, Checkpointer]]:
         """Give the stores that the next verb is for: of the file, one connection or the other."""
         self._turns += 1
-        return [("memory", self.memory), ("file", self._files[self._turns % 3 == 0])]
+        return [("memory", self.memory), ("file", self.files[self._turns % 3 == 0])]
 
     def crash(self) -> None:
         """Go on with what lies on the disk now, as after the end of all processes."""
@@ -56,7 +56,7 @@ class Stores:
         child = os.fork()
         if child == 0:
             try:
-                verb(self._files[0])
+                verb(self.files[0])
                 os.kill(os.getpid(), signal.SIGKILL)
             finally:
                 os._exit(1)
@@ -73,11 +73,11 @@ class Stores:
         two = SqliteCheckpointer(self._path, durability="normal")
         # Apart from the registry of open files, which would give it the same connection
         self._second = two._file = SqliteFile(self._path, "normal")
-        self._files = (one, two)
+        self.files = (one, two)
 
     def _close(self) -> None:
         self._second.close()
-        for store in self._files:
+        for store in self.files:
             store.close()
 
 
