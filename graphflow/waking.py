@@ -12,7 +12,7 @@ from graphflow.asked import Asked
 from graphflow.change.verdict import Verdict
 from graphflow.changing import judged_with_children, refuse_changed
 from graphflow.engine.position import restore
-from graphflow.errors import DefinitionError, RunBusyError, RunError
+from graphflow.errors import AnswerError, DefinitionError, RunBusyError, RunError
 from graphflow.forking import prepare
 from graphflow.opening import Opened, Opener
 from graphflow.plan import Plan
@@ -334,7 +334,13 @@ class Wakes(Generic[S]):
             return records, the_question(records, found, key)
         ids, later = [one.id for one in found], find_open(self.store, today)
         if key in ids and len(later) == len(ids):  # it may be named as it was a moment ago
-            key = later[ids.index(key)].id
+            now = later[ids.index(key)].id
+            if now != key and any(one.id == key for one in later):
+                raise AnswerError(
+                    f"the graph of run {run_id} has changed: {key!r} is called {now!r} now, and"
+                    f" another question {key!r}. Nothing was stored; say again which you mean."
+                )
+            key = now
         return today, the_question(today, later, key)
 
     def _answer_overdue(self, records: RunRecords) -> RunRecords:

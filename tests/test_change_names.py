@@ -13,7 +13,7 @@ from graphflow import END, START, Context, StateGraph, append
 from graphflow.change.declared import today
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import DefinitionError, MigrationError, RunExistsError
+from graphflow.errors import AnswerError, DefinitionError, MigrationError, RunExistsError
 
 
 class State(BaseModel):
@@ -117,6 +117,17 @@ def test_nodes_that_move_up_together_keep_what_they_have(store: Any) -> None:
     flow = asking("b", "c", renames=("ab", "bc")).compile(store)
     run = flow.answer("r", "first", key="a:well")
     assert sorted(run.open_questions) == ["c:well"]
+    assert flow.answer("r", "second", key="c:well").state.log == ["a: first", "b: second"]
+
+
+def test_a_key_that_another_question_has_now_answers_neither(store: Any) -> None:
+    """`b` is `c` now and `a` is `b`: who says `b` is asked which is meant."""
+    asking("a", "b").compile(store).run({}, run_id="r")
+    flow = asking("b", "c", renames=("ab", "bc")).compile(store)
+    with pytest.raises(AnswerError, match="'b:well' is called 'c:well' now, and another"):
+        flow.answer("r", "which?", key="b:well")
+    assert sorted(flow.get("r").open_questions) == ["b:well", "c:well"]
+    flow.answer("r", "first", key="b:well")
     assert flow.answer("r", "second", key="c:well").state.log == ["a: first", "b: second"]
 
 
