@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, Self, assert_never
-from weakref import WeakValueDictionary
 
 from graphflow import failpoints
 from graphflow.checkpoint.owner import this_process
+from graphflow.claims import claim, holder_of, unclaim
 from graphflow.clock import now
 from graphflow.context import Context
 from graphflow.engine.effects import Ask, Commit, Fail, Finish, Keep, KeepItem
 from graphflow.engine.tasks import Task
-from graphflow.errors import CheckpointError, LeaseLostError, RunBusyError, RunError
+from graphflow.errors import CheckpointError, LeaseLostError, RunError
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Child", "Session", "as_before", "interrupt"]
 
 Stored = Commit | Keep | KeepItem | Fail | Ask | Finish
-
-_active: WeakValueDictionary[tuple[int, str], Session] = WeakValueDictionary()
-_guard = threading.Lock()
 
 
 class Child(Protocol):
@@ -362,27 +357,10 @@ class Session:
                 self.shared.channel.put(event)
 
     def _claim(self, *, take_over: bool = False) -> None:
-        """Note that this process advances the run; the store's lease is for other processes."""
-        key, me = (id(self.store), self.header.run_id), get_ident()
-        with _guard:
-            holder = _active.get(key)
-            # An interrupt may have come between the taking of a run and the `with`: nobody is
-            # left who would let go of it, and the same thread has come back.
-            is_lost = holder is not None and not holder.is_entered and holder.thread == me
-            is_free = holder is None or holder is self or is_lost or take_over
-            if not is_free:
-                raise RunBusyError(
-                    f"run {self.header.run_id} is being advanced in this process already; wait"
-                    " for it, or interrupt it first"
-                )
-            self.thread = me
-            _active[key] = self
+        claim(self.store, self.header.run_id, self, take_over=take_over)
 
     def _unclaim(self) -> None:
-        key = (id(self.store), self.header.run_id)
-        with _guard:
-            if _active.get(key) is self:
-                del _active[key]
+        unclaim(self.store, self.header.run_id, self)
 
 
 def as_before(header: RunHeader) -> Ending:
@@ -393,7 +371,6 @@ def as_before(header: RunHeader) -> Ending:
 
 def interrupt(store: Checkpointer, run_id: str) -> None:
     """End the wait for a run, if this process advances it."""
-    with _guard:
-        session = _active.get((id(store), run_id))
-    if session is not None:
+    session = holder_of(store, run_id)
+    if isinstance(session, Session):
         session.shared.interrupt()

@@ -346,6 +346,35 @@ print("child ended with", os.waitpid(child, 0)[1])
     assert out == "child ended with 0"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_does_not_think_that_it_advances_its_parents_runs(tmp_path: Path) -> None:
+    """What a thread of the parent advanced at the fork, the child resumes once it is let go of."""
+    out = python(
+        f"""
+began, go_on, told = threading.Event(), threading.Event(), os.pipe()
+graph = fan({{"a": lambda s: began.set() or go_on.wait() * 0 or None}})
+graph.add_node("b", lambda s: None)
+graph.add_edge("a", "b")
+graph.add_edge("b", END)
+flow = graph.compile({str(tmp_path / "runs.db")!r})
+flow.start({{}}, run_id="r")
+thread = threading.Thread(target=lambda: flow.advance("r", steps=1))
+thread.start()
+began.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    os.read(told[0], 1)
+    os._exit(0 if flow.resume("r").status == "done" else 1)
+go_on.set()
+thread.join()
+os.write(told[1], b".")
+print("child ended with", os.waitpid(child, 0)[1])
+"""
+    )
+    assert out == "child ended with 0"
+
+
 def test_ctrl_c_while_the_main_thread_waits() -> None:
     """SIGINT cancels the async nodes, waits for them, pauses the run; it resumes."""
     out = python(
