@@ -332,7 +332,8 @@ class Checkpointer(Protocol):
 
         Yields:
             What was found, as soon as it is: of each damage the run and the step. Damage of one run
-            hides none of another.
+            hides none of another. What is counted nowhere is not missed: a whole run, and whole
+            rows at the end of one whose process died while it advanced it.
 
         Raises:
             RunNotFoundError: There is no such run.

@@ -3,6 +3,9 @@
 A run's seal covers how it stands, how it came to its graph, and while nobody advances it also its
 last step and how many rows its open step has; a step says how many rows of other tables belong to
 it. So a row that is gone is found, although the others still are what was written.
+
+To count while a run is advanced would take one more write with each of its rows. So of a run whose
+process died nobody misses whole rows at its end: its last steps, or those of the open step.
 """
 
 from typing import TYPE_CHECKING, Final

@@ -411,3 +411,30 @@ def test_circles_are_damage(family, column):
     conn = sqlite3.connect(family)
     assert conn.execute("SELECT count(*) FROM run_summary").fetchone() is not None
     conn.close()
+
+
+@pytest.mark.parametrize("ending", [None, Ending("paused", "question")])
+@pytest.mark.parametrize("tables", [["memos"], ["tasks"], ["steps", "tasks", "decisions"]])
+def test_the_end_of_a_run_is_counted_when_it_is_let_go_of(db, ending, tables):
+    """Whole rows that are gone from it are missed then, and not while it is advanced."""
+    store = SqliteCheckpointer(db, durability="normal")
+    lease = store.begin(a_header(), SPEC_JSON, a_step(0), a_snapshot(0), None)
+    store.commit(lease, a_step(1), None, None)
+    store.commit(lease, a_step(2), None, None)
+    at = 2 if "steps" in tables else 3
+    if at == 3:
+        store_loose(store, lease, 3)
+        store.keep(lease, 3, a_task(0))
+    if ending is not None:
+        store.end(lease, ending)
+    store.close()
+    for table in tables:
+        change(db, f"DELETE FROM {table} WHERE step = ?", at)
+    store = SqliteCheckpointer(db, durability="normal")
+    if ending is None:
+        assert store.load("run-1").header.step == (2 if at == 3 else 1)
+        assert list(store.verify()) == []
+    else:
+        with pytest.raises(CheckpointCorruptError):
+            store.load("run-1")
+    store.close()
