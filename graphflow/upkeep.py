@@ -75,7 +75,7 @@ class Vacuumed:
     """What it came to that a database was written anew without its free space.
 
     Attributes:
-        before: Bytes of the file then.
+        before: Bytes of the file then, with what only its log had so far.
         after: Bytes of the file now.
         is_read: Somebody reads the file: it gets shorter when they are done.
     """

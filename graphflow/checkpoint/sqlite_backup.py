@@ -81,11 +81,11 @@ def put_in_place(part: Path, target: Path) -> None:
 
 def vacuum(path: Path) -> Vacuumed:
     """Write a database anew without the space that is free in it; see `SqliteCheckpointer`."""
-    before = path.stat().st_size
     try:
         lock = WritersLock(path, _PATIENCE)
         try:
             with lock.opening(), closing(_connect(path, "mode=rw")) as conn:
+                before = _length(conn, path)
                 conn.execute("VACUUM")
                 conn.execute("PRAGMA busy_timeout = 0")  # no writer waits for a reader here
                 busy, *_ = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -96,6 +96,12 @@ def vacuum(path: Path) -> Vacuumed:
     except SQLITE_SAYS as error:
         raise translated(error, path, _PATIENCE) from error
     return Vacuumed(before, path.stat().st_size, is_read=bool(busy))
+
+
+def _length(conn: sqlite3.Connection, path: Path) -> int:
+    """Say how long a database is with what only its log has so far."""
+    (pages,), (size,) = (conn.execute(f"PRAGMA page_{it}").fetchone() for it in ("count", "size"))
+    return int(max(pages * size, path.stat().st_size))
 
 
 def _copy(source: Path, part: Path) -> None:

@@ -660,6 +660,14 @@ def test_threads_write_during_a_vacuum(store):
     assert list(store.verify()) == []
 
 
+def test_a_vacuum_makes_no_file_longer(store, db):
+    """What was in the log alone counts as before: it would have come into the file anyway."""
+    count_on(store, begin_counting(store, "run-1"), 40, Ending("done"))
+    assert db.stat().st_size < 150_000
+    first, second = store.vacuum(), store.vacuum()
+    assert first.before >= first.after == second.before == second.after == db.stat().st_size
+
+
 def test_what_is_damaged_can_go(store, db):
     """A damaged run is pruned and deleted like others, and its steps are left when it stays."""
     for name in ("old", "new"):
