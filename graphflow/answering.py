@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from graphflow.answer_schema import by_schema
 from graphflow.change.lapsed import is_lapsed
 from graphflow.clock import now
 from graphflow.engine.asking import check_verdict
@@ -15,9 +15,8 @@ from graphflow.plan import Plan, PlanNode
 from graphflow.records import QuestionRecord, RunHeader, RunRecords
 from graphflow.session import Session, as_before
 from graphflow.standing import is_incomplete, task_of
-from graphflow.state.single import Single, plain_text
+from graphflow.state.single import Single
 from graphflow.state.words import first_field
-from graphflow.stored import parsed, unreadable
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -151,7 +150,7 @@ def worded(plan: Plan, asked: Open, value: Any) -> str:
     try:
         if question.kind == "ask" or node is None:
             known = node.asks.get(question.name.partition("#")[0]) if node is not None else None
-            return _by_schema(question, value) if known is None else known.store(value)[1]
+            return by_schema(question, value) if known is None else known.store(value)[1]
         if question.kind == "escalation" and not (node.rules.escalate and node.rules.escalate.into):
             text = Single().store(value)[1]
             check_verdict(text)
@@ -207,42 +206,6 @@ def _node(plan: Plan, asked: Open) -> PlanNode | None:
         node = inner.nodes.get(name) if inner is not None else None
         inner = node.child if node is not None else None
     return inner.nodes.get(asked.question.node) if inner is not None else None
-
-
-def _by_schema(question: QuestionRecord, value: Any) -> str:
-    """Validate an answer to `ctx.ask`, whose type only the body knows, by its JSON schema."""
-    from jsonschema import Draft202012Validator
-
-    text = plain_text(value)
-    schema = parsed(question.schema_json, column="schema_json")
-    formats = Draft202012Validator.FORMAT_CHECKER
-    _refuse_far_schemas(question, schema)
-    validator = Draft202012Validator(schema, format_checker=formats)
-    try:
-        found = list(validator.iter_errors(json.loads(text)))
-    except Exception as error:  # whatever a schema that nobody wrote leads to
-        raise unreadable("", question.step, "the schema of its question", error) from error
-    errors = sorted(found, key=lambda e: list(map(str, e.path)))
-    if errors:
-        where = ".".join(map(str, errors[0].path))
-        raise AnswerError(
-            f"{where}: {errors[0].message}" if where else errors[0].message, field=where
-        )
-    return text
-
-
-def _refuse_far_schemas(question: QuestionRecord, schema: Any) -> None:
-    """Refuse a stored schema that refers to another document: it would be fetched."""
-    parts = [schema]
-    while parts:
-        part = parts.pop()
-        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-        parts.extend(inner)
-        for name in ("$ref", "$dynamicRef") if isinstance(part, dict) else ():
-            where = part.get(name)
-            if isinstance(where, str) and not where.startswith("#"):
-                error = ValueError(f"it names {where!r}")
-                raise unreadable("", question.step, "the schema of its question", error)
 
 
 def _field(error: StateError) -> str:

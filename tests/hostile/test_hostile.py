@@ -9,15 +9,21 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import graphflow
-from graphflow.answering import _by_schema
+from graphflow.answer_schema import by_schema
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError, GraphflowError
+from graphflow.errors import (
+    AnswerError,
+    CheckpointCorruptError,
+    CheckpointTooLargeError,
+    GraphflowError,
+)
 from graphflow.stored import MAX_DEPTH, is_deep
 from graphflow.testing.records import a_question
 from tests.chaos import amount
@@ -208,6 +214,11 @@ def test_the_limit_of_depth_is_exact(levels: int, ends: str) -> None:
         {"pattern": "("},
         {"$ref": "#/nowhere"},
         {"allOf": [{"$ref": "#"}]},
+        {
+            "$ref": "#/$defs/0",
+            "$defs": {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(60)}
+            | {"60": {}},
+        },
     ],
 )
 def test_a_hostile_schema_fetches_nothing(schema: dict[str, Any]) -> None:
@@ -215,7 +226,33 @@ def test_a_hostile_schema_fetches_nothing(schema: dict[str, Any]) -> None:
     question = a_question(1)
     question.schema_json = json.dumps(schema)
     with pytest.raises(GraphflowError):
-        _by_schema(question, "an answer")
+        by_schema(question, "an answer")
+
+
+SLOW = "(a+)+$"
+"""Python's own engine would look for it in thirty letters for an hour."""
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "fits"),
+    [
+        ({"pattern": SLOW}, "a" * 40 + "!", False),
+        ({"pattern": SLOW}, "a" * 40, True),
+        ({"pattern": "^a(?!b)"}, "ab", True),  # only the body's own type can tell
+        ({"patternProperties": {SLOW: {"type": "string"}}}, {"a" * 40 + "!": 5}, True),
+        ({"patternProperties": {SLOW: {"type": "string"}}}, {"a" * 40: 5}, False),
+        ({"patternProperties": {SLOW: {}}, "additionalProperties": False}, {"a": 1}, True),
+        ({"patternProperties": {SLOW: {}}, "additionalProperties": False}, {"a!": 1}, False),
+        ({"properties": {"a": {}}, "additionalProperties": {"type": "string"}}, {"b": 1}, False),
+        ({"patternProperties": {SLOW: {}}, "unevaluatedProperties": False}, {"a!": 1}, True),
+    ],
+)
+def test_a_stored_pattern_keeps_nobody_waiting(schema: Any, answer: Any, fits: bool) -> None:
+    """Patterns of a stored schema are tried in a time that grows with the answer alone."""
+    question = a_question(1)
+    question.schema_json = json.dumps(schema)
+    with nullcontext() if fits else pytest.raises(AnswerError):
+        by_schema(question, answer)
 
 
 def test_the_corpus_is_what_it_says() -> None:
