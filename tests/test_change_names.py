@@ -9,11 +9,17 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from graphflow import END, START, Context, StateGraph, append
+from graphflow import END, START, Context, RunFailedError, StateGraph, append
 from graphflow.change.declared import today
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import AnswerError, DefinitionError, MigrationError, RunExistsError
+from graphflow.errors import (
+    AnswerError,
+    DefinitionError,
+    GraphChangedError,
+    MigrationError,
+    RunExistsError,
+)
 
 
 class State(BaseModel):
@@ -129,6 +135,37 @@ def test_a_key_that_another_question_has_now_answers_neither(store: Any) -> None
     assert sorted(flow.get("r").open_questions) == ["b:well", "c:well"]
     flow.answer("r", "first", key="b:well")
     assert flow.answer("r", "second", key="c:well").state.log == ["a: first", "b: second"]
+
+
+def nested(*names: str, fails: str = "", renames: Sequence[Sequence[str]] = ()) -> StateGraph[Any]:
+    """Make a graph of subgraphs side by side; one may get no input."""
+    inner = StateGraph(State, name="inner")
+    inner.add_question("q", prompt="Well?", into=lambda _answer: {}, answer=str)
+    inner.add_edge(START, "q")
+    inner.add_edge("q", END)
+    graph = StateGraph(State, name="g")
+    for name in names:
+        given = (lambda _state: 1 / 0) if name == fails else (lambda _state: {})
+        graph.add_node(name, inner, input=given, output={})
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    for old, new in renames:
+        graph.renamed(old, new)
+    return graph
+
+
+def test_a_subgraph_is_not_taken_for_another_one(store: Any) -> None:
+    """A task that has no run yet does not get the one that another task began under its name."""
+    with pytest.raises(RunFailedError):
+        nested("z", "a", fails="z").compile(store).run({}, run_id="r")
+    flow = nested("a", "b", renames=("za", "ab")).compile(store)
+    assert "would have the id 'r/1:a', which that of 'b' has" in str(flow.verdict("r"))
+    with pytest.raises(GraphChangedError, match="would have the id"):
+        flow.resume("r")
+    first = nested("z", "b", renames=["ab"]).compile(store)
+    first.resume("r")
+    flow.answer("r", "yes", key="b/q")
+    assert flow.answer("r", "yes", key="a/q").status == "done"
 
 
 def stays(state: Any, version: int = 1, renames: Sequence[Sequence[str]] = ()) -> StateGraph[Any]:

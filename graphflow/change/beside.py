@@ -94,6 +94,7 @@ class Beside:
             done = {task.key for task in kept}
             self._check_items(done, dropped)
             self._check_answers(done)
+            self._check_children([key for key in frontier.ready if key not in done])
 
     def _check_items(self, done: set[str], dropped: Collection[str]) -> None:
         for item in self._records.items:
@@ -119,6 +120,26 @@ class Beside:
 
     def _is_done(self, key: str, done: set[str]) -> bool:
         return self._nodes.key(key).partition("[")[0] in done
+
+    def _check_children(self, ready: Collection[str]) -> None:
+        """Find tasks whose subgraph would begin a run under the id that another task's run has."""
+        own = {
+            self._nodes.key(str(child.header.parent_key)): child.header.run_id
+            for child in self._records.children
+            if child.header.parent_step == self._opened
+        }
+        tasks = {run_id: key for key, run_id in own.items()}
+        for key in ready:
+            run_id = f"{self._records.header.run_id}/{self._opened}:{key}"
+            node = self._plan.nodes.get(node_in(key))
+            begins = key not in own and node is not None and node.child is not None
+            if begins and run_id in tasks:
+                words = (
+                    f"the run of its subgraph would have the id {run_id!r}, which that of"
+                    f" {tasks[run_id]!r} has"
+                )
+                fix = f"Give it another name than {key!r} until the step is committed"
+                self.findings.append(Finding("refused", f"task {key!r}", words, fix))
 
     def _node(self, key: str) -> PlanNode | None:
         name = self._nodes.find(node_in(key))
