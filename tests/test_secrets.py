@@ -321,3 +321,41 @@ def test_a_hook_redacts_what_is_recorded(tmp_path: Path) -> None:
     assert "4111" not in (flow.get("one").error or "")
     flow.close()
     assert b"4111-1111" not in (tmp_path / "r.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("update", "is_refused"),
+    [
+        (lambda key: {"said": key}, True),
+        (lambda key: {"log": ["one", f"Bearer {key}"]}, True),
+        (lambda key: {"parts": [key[:9]]}, False),  # a part of it is a value like others
+        (lambda key: {"said": "sk"}, False),
+    ],
+)
+def test_a_secret_is_not_stored_in_another_field(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, update: Any, is_refused: bool
+) -> None:
+    """An update that has the value as it is fails in its node, and the words do not have it."""
+    monkeypatch.setenv("THE_KEY", TOKEN)
+    graph = StateGraph(Work, name="copy")
+    graph.add_node("copy", lambda state: update(state.key.get_secret_value()))
+    graph.add_edge(START, "copy")
+    graph.add_edge("copy", END)
+    with graph.compile(tmp_path / "r.db") as flow:
+        if not is_refused:
+            assert flow.run({"text": "x"}).status == "done"
+            return
+        with pytest.raises(RunFailedError, match="has the value of the secret 'key'") as caught:
+            flow.run({"text": "x"})
+    assert TOKEN not in str(caught.value)
+    assert all(TOKEN.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_short_secret_may_stand_in_a_value_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shorter than eight characters refuses no update."""
+    monkeypatch.setenv("THE_KEY", "billing")
+    graph = StateGraph(Work, name="short")
+    graph.add_node("say", lambda state: {"said": "about billing"})
+    graph.add_edge(START, "say")
+    graph.add_edge("say", END)
+    assert graph.compile().run({"text": "x"}).status == "done"

@@ -21,6 +21,7 @@ from graphflow.state.codec import (
 )
 from graphflow.state.problems import WORK, Parts, is_open_tuple, problems_of, reducer_of
 from graphflow.state.reducers import BuiltIn
+from graphflow.state.secrets import is_secret
 from graphflow.state.view import instance, view_class
 from graphflow.state.words import shown, what_is_wrong
 
@@ -167,6 +168,7 @@ class StateSchema(Generic[S]):
         replays: Of those, the fields whose JSON can be reduced again without the user's code.
         risky: The fields whose reducer can fail on an update that fits.
         informed: The fields whose validators may look at the fields before them, in order.
+        secrets: The fields whose values are never stored.
         tries: An update can fail though its fields fit, so it is tried while its node is judged.
         codec: The JSON form.
         view: Makes the view of a dict of values.
@@ -186,6 +188,7 @@ class StateSchema(Generic[S]):
         self.replays = {name for name, field in self.fields.items() if field.replays}
         self.risky = self.reducers.keys() - self.replays
         self.informed = tuple(n for n in self.names if self.fields[n].codec.informed)
+        self.secrets = tuple(n for n, info in model.model_fields.items() if is_secret(info))
         self.rules: Any = None
         if parts.rules is not None:
             wrapped = with_definitions(parts.rules, parts.definitions)

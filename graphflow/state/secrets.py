@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic_core import core_schema
 
-__all__ = ["Secret", "begun", "has_secrets", "is_needed", "without_secrets"]
+__all__ = [
+    "Secret",
+    "begun",
+    "has_secrets",
+    "is_needed",
+    "is_secret",
+    "stands_in",
+    "without_secrets",
+]
 
 _SIGN: Final = "secret:"
 _SHORTEST: Final = 4  # characters; shorter ones are parts of ordinary words
+_CERTAIN: Final = 8  # characters; a shorter one may stand in a value by chance
 _known: dict[str, str] = {}
 """The values that this process has read, as they are and as JSON has them, with their names."""
 
@@ -98,12 +108,29 @@ def begun(text: str) -> int:
     return longest
 
 
-def _forms(value: str) -> set[str]:
+@lru_cache(maxsize=32)
+def _forms(value: str) -> frozenset[str]:
     """Give a value as it stands in texts, in JSON, and in what `repr` makes of it."""
     plain, ascii_only = (json.dumps(value, ensure_ascii=only)[1:-1] for only in (False, True))
-    return {value, plain, ascii_only, repr(value)[1:-1]}
+    return frozenset((value, plain, ascii_only, repr(value)[1:-1]))
+
+
+def stands_in(secret: Any, text: str) -> bool:
+    """Tell whether a JSON text has the value of a secret in it as it is.
+
+    Args:
+        secret: A pydantic SecretStr.
+        text: What is about to be stored.
+    """
+    value = secret.get_secret_value()
+    return len(value) >= _CERTAIN and any(form in text for form in _forms(value))
+
+
+def is_secret(info: Any) -> bool:
+    """Tell whether a field of a model is a secret."""
+    return any(isinstance(mark, Secret) for mark in info.metadata)
 
 
 def is_needed(info: Any) -> bool:
     """Tell whether a field of a model must be given: a secret comes by itself."""
-    return bool(info.is_required()) and not any(isinstance(m, Secret) for m in info.metadata)
+    return bool(info.is_required()) and not is_secret(info)
