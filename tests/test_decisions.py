@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from graphflow import END, START, Command, Decision, Replace, Route, Run, StateGraph, append, merge
@@ -331,6 +333,42 @@ def test_evidence_is_the_same_after_a_stop() -> None:
         pass
 
     assert whole.decisions == stopped.decisions
+
+
+WRITES = st.fixed_dictionaries(
+    {},
+    optional={
+        "words": st.sampled_from(["", "x", "y" * 300]),
+        "notes": st.sampled_from([["n"], ["m" * 300], Replace([]), Replace(["k" * 300])]),
+        "table": st.sampled_from([{"k": ""}, {"k": "v" * 300}, Replace({})]),
+    },
+)
+
+
+@given(st.lists(WRITES, min_size=1, max_size=8))
+def test_evidence_is_of_the_last_write(updates: list[dict[str, Any]]) -> None:
+    """It names the step that wrote the field last, and has the JSON of what is short now."""
+    graph = StateGraph(Ticket)
+    graph.add_node("a", lambda s: {"drafts": s.drafts + 1, **updates[s.drafts]})
+    graph.add_edge(START, "a")
+    ways = "words", "notes", "table"
+    graph.add_conditional_edges(
+        "a",
+        lambda s: END if [getattr(s, name) for name in ways] and s.drafts == len(updates) else "a",
+        ["a", END],
+    )
+    run = graph.compile().run({})
+
+    writers = dict.fromkeys(ways, 0)
+    for step, (update, decision) in enumerate(zip(updates, run.decisions, strict=True), start=1):
+        writers.update(dict.fromkeys(update, step))
+        state = run.state_at(step).model_dump_json(include=set(ways))
+        texts = {
+            name: json.dumps(of, separators=(",", ":")) for name, of in json.loads(state).items()
+        }
+        expected = {n: (writers[n], t if len(t) <= 256 else None) for n, t in texts.items()}
+        seen = {e.name: (e.step, e.value_json) for e in decision.evidence if e.name in ways}
+        assert seen == expected
 
 
 # --------------------------------------------------------------------------------------- Command

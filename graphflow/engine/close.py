@@ -19,6 +19,7 @@ from graphflow.records import (
     Arrow,
     ArrowKind,
     DecisionRecord,
+    Evidence,
     Sent,
     StepRecord,
     TaskRecord,
@@ -87,17 +88,13 @@ def close_step(
     step = position.step + 1
     merged = _merge(plan, position, step, results, change)
     before, position.values = position.values, merged.values
-    writers = position.counters.writers
-    overwritten = {name: writers.get(name, 0) for name in merged.texts}
-    for name in merged.texts:
-        writers[name] = step
-    _remember_texts(plan, position, merged)
+    overwritten = _note_written(plan, position, step, merged)
     try:
         leaving = _leave(plan, position, results, change)
     except StepError:
         position.values = before
-        writers.update(overwritten)
-        position.texts.clear()
+        position.counters.writers.update(overwritten)
+        position.seen.clear()
         raise
     arriving, sent, held = leaving.arriving, leaving.sent, position.held
     ready, fired, held, sends = settle(plan, arriving, sent, held, step)
@@ -166,14 +163,23 @@ def _refuse_conflicts(plan: Plan, step: int, results: Sequence[Result]) -> None:
         )
 
 
-def _remember_texts(plan: Plan, position: Position, merged: Merged) -> None:
-    """Keep the JSON of short fields for evidence; a long list that only grows stays long."""
-    texts = position.texts
+def _note_written(plan: Plan, position: Position, step: int, merged: Merged) -> dict[str, int]:
+    """Note who wrote the fields that a step writes, and what evidence says of them.
+
+    Returns:
+        Who wrote them before.
+    """
+    seen, writers = position.seen, position.counters.writers
+    before = {}
     for name, text in merged.texts.items():
+        before[name], writers[name] = writers.get(name, 0), step
         if text is not None:
-            texts[name] = text if len(text.encode()) <= LONGEST else None
-        elif texts.get(name, "") is not None or plan.schema.reducers[name] is not append:
-            texts.pop(name, None)
+            seen[name] = Evidence(name, step, text if len(text.encode()) <= LONGEST else None)
+        elif name in seen:
+            known = seen.pop(name)
+            if known.value_json is None and plan.schema.reducers[name] is append:
+                seen[name] = Evidence(name, step, None)  # a long list that grows stays long
+    return before
 
 
 def _leave(

@@ -94,11 +94,12 @@ def evidence_of(
     Returns:
         One Evidence per field, in the order of the state class.
     """
-    writers = position.counters.writers
-    found = [
-        Evidence(name, writers.get(name, 0), _short_text(plan, position, name))
-        for name in plan.schema.in_order(reads)
-    ]
+    seen, found = position.seen, []
+    for name in plan.schema.in_order(reads):
+        if name not in seen:
+            step = position.counters.writers.get(name, 0)
+            seen[name] = Evidence(name, step, _short_text(plan, name, position.values[name]))
+        found.append(seen[name])
     if private is None or private == "{}":
         return tuple(found)
     over = {name: _text(value) for name, value in from_json(private).items()}
@@ -293,17 +294,8 @@ def _details(plan: Plan, router: PlanRouter, said: Decision[Any]) -> str | None:
         ) from error
 
 
-def _short_text(plan: Plan, position: Position, name: str) -> str | None:
-    """Give the JSON of a field when it is short; without writing out a long value each time."""
-    try:
-        return position.texts[name]
-    except KeyError:
-        text = _encode_if_short(plan, name, position.values[name])
-        position.texts[name] = text
-        return text
-
-
-def _encode_if_short(plan: Plan, name: str, value: Any) -> str | None:
+def _short_text(plan: Plan, name: str, value: Any) -> str | None:
+    """Give the JSON of a field when it is short; without writing out a long value."""
     if isinstance(value, str | bytes | list | tuple | dict | set | frozenset):
         shortest = 2 * len(value) if not isinstance(value, str | bytes) else len(value)
         if shortest > LONGEST:

@@ -18,6 +18,7 @@ from graphflow.plan import Plan
 from graphflow.records import (
     Adoption,
     AttemptRecord,
+    Evidence,
     Frontier,
     ItemRecord,
     QuestionRecord,
@@ -67,8 +68,8 @@ class Position:
     """The keys of the tasks that run next, in order."""
     held: Arrivals = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
-    texts: dict[str, str | None] = field(default_factory=dict)
-    """The JSON of fields that are short; None for long ones; absent when nobody has looked."""
+    seen: dict[str, Evidence] = field(default_factory=dict)
+    """What evidence says of fields; absent when nobody has looked since they were written."""
     saved: Saved = field(default_factory=Saved)
     """What is known of the last snapshot."""
     sends: Mapping[str, Sent] = field(default_factory=dict)
