@@ -155,13 +155,12 @@ def chosen_from(text: str) -> tuple[str | Sent, ...]:
 
 def evidence_json(evidence: Sequence[Evidence]) -> str:
     """Write evidence."""
-    return "[" + ",".join(map(_one_json, evidence)) + "]"
-
-
-def _one_json(one: Evidence) -> str:
-    kind = "counter" if one.counter else "field"
-    value = "" if one.value_json is None else f',"value":{one.value_json}'
-    return f'{{"{kind}":{_quoted(one.name)}{value},"step":{one.step}}}'
+    parts = []
+    for name, step, value_json, counter in evidence:
+        kind = "counter" if counter else "field"
+        value = "" if value_json is None else f',"value":{value_json}'
+        parts.append(f'{{"{kind}":{_quoted(name)}{value},"step":{step}}}')
+    return f"[{','.join(parts)}]"
 
 
 def evidence_from(text: str) -> tuple[Evidence, ...]:

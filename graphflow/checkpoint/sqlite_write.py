@@ -1,6 +1,7 @@
 """Writing steps, and what is stored while a step is open."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.digest import Hash, digest, sealed, snapshot_digest
@@ -141,11 +142,10 @@ class StepWrite:
             row = (row[0], now(), *row[2:])
         if snapshot is not None:
             row = counted_step(row, _SNAPSHOT)
-        tasks = [task_row(task) for task in step.tasks]
-        tasks.sort()
-        decisions = [decision_row(ix, decision) for ix, decision in enumerate(step.decisions)]
+        tasks = tuple(sorted(map(task_row, step.tasks)))
+        decisions = tuple(map(decision_row, count(), step.decisions))
         found: dict[str, str] = {}
-        rows: _Rows = (lease.digest, row, tuple(tasks), tuple(decisions))
+        rows: _Rows = (lease.digest, row, tasks, decisions)
         done = lease.columns.sealed("step", rows)
         if done is None:
             rows = self._in_columns(rows, found)
