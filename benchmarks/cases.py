@@ -115,7 +115,7 @@ CASES = {
             "resume_msgs",
             1_000,
             "ms",
-            "open the file and load the last state of 1,000 steps, 1,000 messages",
+            "define the graph, open the file, load the last state of 1,000 steps, 1,000 messages",
         ),
         Case(
             "reload_msgs",
@@ -124,7 +124,13 @@ CASES = {
             "ms",
             "load that state with the file open and the graph compiled",
         ),
-        Case("history", "history", 1_000, "ms", "open the file and list all 1,000 states"),
+        Case(
+            "history",
+            "history",
+            1_000,
+            "ms",
+            "define the graph, open the file, list all 1,000 states",
+        ),
         Case(
             "threads_mem",
             "threads_mem",

@@ -1,10 +1,21 @@
 """A run as it stood when somebody looked at it, whatever was added since."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from graphflow.records import Ending, RunRecords
 
-__all__ = ["as_of"]
+__all__ = ["Seen", "as_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a run stood when this process let go of it."""
+
+    step: int
+    values: dict[str, Any]
+    """The state then: the value of each field."""
+    ending: Ending
 
 
 def as_of(records: RunRecords, step: int, ending: Ending) -> RunRecords:

@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import CodeType, FunctionType
 from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from graphflow.breaker import CircuitBreaker
 from graphflow.change.declared import Changes
@@ -321,10 +323,23 @@ def _code_digest(functions: Sequence[Callable[..., Any]]) -> str:
 
     digest = sha256()
     for function in functions:
-        plain = inspect.unwrap(function)
-        try:
-            digest.update(inspect.getsource(plain).encode("utf-8", "replace"))
-        except (OSError, TypeError):
-            code = getattr(plain, "__code__", None)
-            digest.update(code.co_code if code else repr(type(plain)).encode())
+        digest.update(_said_by(inspect.unwrap(function)))
     return digest.hexdigest()[:16]
+
+
+_said: WeakKeyDictionary[FunctionType, tuple[CodeType, bytes]] = WeakKeyDictionary()
+
+
+def _said_by(plain: Any) -> bytes:
+    """Give the source of a function: as it was when it was looked at first, if that was found."""
+    code = getattr(plain, "__code__", None)
+    before, said = _said.get(plain, (None, b"")) if type(plain) is FunctionType else (None, b"")
+    if before is code is not None:
+        return said
+    try:
+        said = inspect.getsource(plain).encode("utf-8", "replace")
+    except (OSError, TypeError):
+        return code.co_code if code else repr(type(plain)).encode()
+    if type(plain) is FunctionType:
+        _said[plain] = plain.__code__, said
+    return said

@@ -18,7 +18,7 @@ from graphflow.policy import Budget, Limits
 from graphflow.records import RunStatus
 from graphflow.run import Run
 from graphflow.runner import Runner
-from graphflow.state.schema import S, StateSchema
+from graphflow.state.schema import S, StateSchema, schema_of
 from graphflow.waking import Wakes, check_bounds
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Flow(Wakes[S]):
     ) -> None:
         check_bounds("compile", limits, budget)
         self.definition, self._is_current = definition, is_current
-        self._schema: StateSchema[S] = StateSchema(definition.state)
+        self._schema: StateSchema[S] = schema_of(definition.state)
         plan = Plan(definition, self._schema, watches=check == "mutation")
         self.store, self.limits, self._llm = _store_of(checkpointer), limits, llm
         pauses = frozenset(pause_before), frozenset(pause_after)

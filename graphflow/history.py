@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from graphflow.records import Adoption, RunRecords, Snapshot, StepRecord
 from graphflow.state.reducers import fold
-from graphflow.stored import UNREADABLE, is_deep, too_deep, unreadable
+from graphflow.stored import UNREADABLE, parsed, unreadable
 
 __all__ = [
     "Counters",
@@ -30,7 +30,6 @@ __all__ = [
 T = TypeVar("T")
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_scan = json.JSONDecoder().raw_decode
 
 
 @dataclass(slots=True)
@@ -117,10 +116,12 @@ class States:
         ]
         self._step: int | None = None
         self._values: dict[str, Any] = {}
+        self._changed: set[str] | None = None
 
     def text_at(self, step: int) -> str:
         """Give the state after a committed step, from the first snapshot's on, as JSON text."""
-        return self.read_at(step, _encode)
+        with self._lock:
+            return _encode(self.go_to(step))
 
     def read_at(
         self, step: int, read: Callable[[dict[str, Any]], T], *, is_handed_on: bool = False
@@ -134,6 +135,19 @@ class States:
         """
         with self._lock:
             return read(self.handed_on(step) if is_handed_on else self.go_to(step))
+
+    def next_at(self, step: int, read: Callable[[dict[str, Any], set[str] | None], T]) -> T:
+        """Read the values as `read_at` does, knowing which of them are still what they were.
+
+        Args:
+            step: The step.
+            read: Is also given the names of the fields that were set since the last call of this;
+                None: any may be.
+        """
+        with self._lock:
+            found = read(self.go_to(step), self._changed)
+            self._changed = set()
+            return found
 
     def go_to(self, step: int) -> dict[str, Any]:
         """Give the values after a step; the next call changes them, lists and dicts included.
@@ -172,10 +186,10 @@ class States:
         begun = max((a.step for a in self._restated if a.step < step), default=-1)
         if begun >= chain[-1].step:
             if at is None or not begun < at <= step:
-                self._values = self.handed_on(begun)
+                self._values, self._changed = self.handed_on(begun), None
                 return begun
         elif at is None or not chain[-1].step <= at <= step:
-            self._values = self._parsed(chain[0], "state_json")
+            self._values, self._changed = self._parsed(chain[0], "state_json"), None
             for snapshot in chain[1:]:
                 self._continue(snapshot)
             return chain[-1].step
@@ -188,32 +202,32 @@ class States:
             values[name] = fold("append", values[name], items)
 
     def _parsed(self, stored: Snapshot | Adoption, column: str) -> dict[str, Any]:
-        text = getattr(stored, column) or "{}"
+        run_id, text = self._records.header.run_id, getattr(stored, column) or "{}"
+        found = parsed(text, column, run_id, stored.step)
         try:
-            if not is_deep(text):
-                return dict(json.loads(text))
+            return dict(found)
         except UNREADABLE as error:
-            raise unreadable(self._records.header.run_id, stored.step, column, error) from error
-        raise too_deep(self._records.header.run_id, stored.step, column)
+            raise unreadable(run_id, stored.step, column, error) from error
 
     def _apply(self, record: StepRecord) -> None:
-        values = self._values
+        values, changed = self._values, self._changed
         if self._begins:
             at = bisect(self._uses, record.step, key=lambda use: use[0])
             self._reducers = self._uses[max(at, 1) - 1][1]
-        derived = self._scanned(record, record.derived_json) if record.derived_json else {}
+        where = self._records.header.run_id, record.step
+        extra = record.derived_json
+        derived = parsed(extra, "an update of it", *where) if extra else {}
         for text in record.updates():
-            for name, update in self._scanned(record, text).items():
-                if name in derived:
-                    continue
-                reducer = self._reducers[name]
-                values[name] = update if reducer is None else fold(reducer, values[name], update)
-        values.update(derived)
-
-    def _scanned(self, record: StepRecord, text: str) -> dict[str, Any]:
-        if is_deep(text):
-            raise too_deep(self._records.header.run_id, record.step, "an update of it")
-        return _scan(text)[0]  # type: ignore[no-any-return]  # what is no dict is found where it is used
+            update = parsed(text, "an update of it", *where)
+            if changed is not None:
+                changed.update(update)
+            for name, value in update.items():
+                if name not in derived:
+                    reducer = self._reducers[name]
+                    values[name] = value if reducer is None else fold(reducer, values[name], value)
+        if derived:
+            values.update(derived)
+            self._changed = None
 
 
 def values_at(records: RunRecords, step: int) -> dict[str, Any]:

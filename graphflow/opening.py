@@ -243,8 +243,11 @@ class Opener:
         Raises:
             RunNotFoundError: There is no such run of this graph.
         """
-        whole = self.store.find(run_id)
-        records = self.store.load(whole, tail=True)
+        # Mostly it is the whole id: only when there is none like it, a beginning is looked for
+        records = self._stored(run_id) if isinstance(run_id, str) else None
+        if records is None:
+            records = self.store.load(self.store.find(run_id), tail=True)
+        whole = records.header.run_id
         if records.header.graph != self.plan.name:
             refuse_child(records)
             raise RunNotFoundError(

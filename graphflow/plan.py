@@ -15,7 +15,7 @@ from graphflow.names import END, START
 from graphflow.policy import Defaults
 from graphflow.records import Arrow, ArrowKind
 from graphflow.state.description import described
-from graphflow.state.schema import StateSchema
+from graphflow.state.schema import StateSchema, schema_of
 from graphflow.state.single import Single
 
 __all__ = ["Plan", "PlanNode", "PlanRouter", "Shape", "reach"]
@@ -201,7 +201,7 @@ def _plan_node(
         is_plain,
         rules.kind in {"node", "gate"},
         is_plain and not (rules.takes_context or rules.breaker or rules.budget),
-        None if child is None else Plan(child, StateSchema(child.state), watches=watches),
+        None if child is None else Plan(child, schema_of(child.state), watches=watches),
         definition.state,
     )
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from graphflow.as_of import as_of
+from graphflow.as_of import Seen, as_of
 from graphflow.change.judge import state_of
 from graphflow.errors import RunNotFoundError, StateError
 from graphflow.history import States, values_now
@@ -28,6 +28,7 @@ from graphflow.records import (
     StepRecord,
 )
 from graphflow.standing import open_tasks, under_way
+from graphflow.state.instances import Instances
 from graphflow.state.schema import S, StateSchema
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from graphflow.render.show import Drawing
     from graphflow.upkeep import Size
 
-__all__ = ["Run", "Seen", "Usage"]
+__all__ = ["Run", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,6 @@ class Usage:
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """How a run stood when this process let go of it."""
-
-    step: int
-    values: dict[str, Any]
-    """The state then: the value of each field."""
-    ending: Ending
 
 
 class Run(Generic[S]):
@@ -159,6 +150,8 @@ class Run(Generic[S]):
             StateError: The graph's code is not at hand, or the state does not fit its class.
         """
         self._check_step(step)
+        if self._instances is not None:
+            return self._states.next_at(step, self._instances.next)
         use = self.records.use_of(step)
         return self._states.read_at(step, lambda values: self._instance(values, use))
 
@@ -359,8 +352,15 @@ class Run(Generic[S]):
     def _states(self) -> States:
         return States(self.records)
 
+    @cached_property
+    def _instances(self) -> Instances[S] | None:
+        """What makes instances of the states, when they all are in the words of today's graph."""
+        known = self._plan is None or [use.digest for use in self.graphs] == [self._plan.digest]
+        return Instances(self._schema) if self._schema is not None and known else None
+
     def _check_step(self, step: int) -> None:
-        first, last = self.steps[0].step, self.steps[-1].step
+        steps = self.records.steps
+        first, last = steps[0].step, steps[-1].step
         if not first <= step <= last:
             gone = f": those before {first} were pruned" if 0 <= step < first else ""
             raise RunNotFoundError(

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeAlias
 from weakref import WeakSet
 
+from graphflow.as_of import Seen
 from graphflow.checkpoint.owner import describe
 from graphflow.drive import adrive, drive
 from graphflow.engine.effects import Outcome
@@ -21,7 +22,7 @@ from graphflow.errors import (
 )
 from graphflow.names import to_type
 from graphflow.records import Ending, RunHeader, RunRecords
-from graphflow.run import Run, Seen
+from graphflow.run import Run
 from graphflow.shared import Interrupted
 from graphflow.state.schema import S, StateSchema
 from graphflow.state.secrets import without_secrets

@@ -8,9 +8,19 @@ import json
 from itertools import accumulate
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "UNREADABLE", "is_deep", "parsed", "too_deep", "unreadable"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "UNREADABLE",
+    "is_deep",
+    "parsed",
+    "too_deep",
+    "unreadable",
+]
 
 MAX_DEPTH: Final = 200
 """How many brackets may be open at once: what pydantic's parser takes too, and Python's by far."""
@@ -55,7 +65,7 @@ def is_deep(text: str) -> bool:
     return _USUAL + max(depths, default=-_USUAL) > MAX_DEPTH
 
 
-def parsed(text: Any, *, column: str, run_id: str = "", step: int = -1) -> Any:
+def parsed(text: Any, column: str, run_id: str = "", step: int = -1) -> Any:
     """Parse a stored JSON text.
 
     Args:
@@ -68,6 +78,14 @@ def parsed(text: Any, *, column: str, run_id: str = "", step: int = -1) -> Any:
         CheckpointTooLargeError: It is nested too deep.
         CheckpointCorruptError: It is no JSON.
     """
+    # Pydantic's parser takes half the time, and stops by itself at `MAX_DEPTH`, with the brackets
+    # that are put around the text here; what it takes, Python's takes too, and gives the same.
+    if type(text) is str:
+        try:
+            (found,) = from_json(f"[{text}]")
+            return found
+        except ValueError:  # deep, or no JSON: it is said below which
+            pass
     try:
         if is_deep(text):
             raise too_deep(run_id, step, column)

@@ -390,6 +390,16 @@ def test_two_lambdas_in_one_line_are_told_apart() -> None:
     assert reads_of(Sources(), two[1]).names == {"b"}
 
 
+def test_a_function_is_looked_at_once_for_all_graphs() -> None:
+    """What was seen of it holds for other graphs too, until it is given other code."""
+    first, other = written("def f(state): return state.a"), written("def f(state): return state.b")
+    assert reads_of(Sources(), first) is reads_of(Sources(), first)
+
+    first.__code__ = other.__code__
+
+    assert reads_of(Sources(), first).names == {"b"}
+
+
 def test_a_decorator_may_change_what_is_passed_and_returned() -> None:
     """What stands in the function is no more than a hint then."""
     assert reads_of(Sources(), decorated) == Reads(

@@ -711,7 +711,7 @@ def test_a_stored_input_that_is_none(tmp_path: Path, given: str) -> None:
     import sqlite3
 
     from graphflow.checkpoint.digest import digest, digest_of
-    from graphflow.checkpoint.sqlite_read import FIXED
+    from graphflow.checkpoint.sqlite_rows import FIXED
     from graphflow.errors import CheckpointCorruptError
 
     graph = StateGraph(State, name="damaged")

@@ -139,6 +139,20 @@ def fan_application(fan: _Fan) -> Any:
     )
 
 
+def resumed(persister: SQLitePersister, graph: Any, n: int) -> None:
+    """Load the last state as an application that could go on; it is not validated."""
+    app = (
+        ApplicationBuilder()
+        .with_graph(graph)
+        .with_identifiers(app_id="t")
+        .initialize_from(
+            persister, resume_at_next_action=True, default_state={}, default_entrypoint="step"
+        )
+        .build()
+    )
+    expect((app.state["n"], len(app.state["messages"])), (n, n))
+
+
 class Burr(DurablePeer):
     """The whole state as JSON, each step."""
 
@@ -224,24 +238,19 @@ class Burr(DurablePeer):
         yield run
         persister.cleanup()
 
+    def reload_msgs(self, n: int) -> SetUp:
+        persister = SQLitePersister(str(self.filled("msgs", n)))
+        graph = circle(add_message, n)
+        yield lambda: resumed(persister, graph, n)
+        persister.cleanup()
+
     def resume_msgs(self, n: int) -> SetUp:
         path = self.filled("msgs", n)
 
         def run() -> None:
             persister = SQLitePersister(str(path))
-            builder = ApplicationBuilder().with_graph(circle(add_message, n))
-            app = (
-                builder.with_identifiers(app_id="t")
-                .initialize_from(
-                    persister,
-                    resume_at_next_action=True,
-                    default_state={},
-                    default_entrypoint="step",
-                )
-                .build()
-            )
+            resumed(persister, circle(add_message, n), n)
             persister.cleanup()
-            expect((app.state["n"], len(app.state["messages"])), (n, n))
 
         yield run
 

@@ -183,6 +183,7 @@ class Graphflow(DurablePeer):
         return self._stored("read", n)
 
     def reload_msgs(self, n: int) -> SetUp:
+        """Load the state as `resume_msgs` does, with the file open and the graph compiled."""
         with stored_circle("msgs", self.filled("msgs", n)) as flow:
             expect(flow.get("t").status, "done")  # the first look at the file
 
@@ -193,6 +194,13 @@ class Graphflow(DurablePeer):
             yield run
 
     def resume_msgs(self, n: int) -> SetUp:
+        """Define and compile the graph, open the file, load the last state, close the file.
+
+        All engines are timed for these four. Their functions and state classes are those of the
+        rounds before: what a process keeps of them, here the compiled state and what the checks saw
+        of each function, is there already. The others give what was stored, as a dict; here the
+        digests are checked, and the state is an instance of its class.
+        """
         path = self.filled("msgs", n)
 
         def run() -> None:
@@ -203,6 +211,11 @@ class Graphflow(DurablePeer):
         yield run
 
     def history(self, n: int) -> SetUp:
+        """Do as `resume_msgs` does, and give each state of the run.
+
+        LangGraph gives dicts, Burr what it loads step by step; here all rows are read and their
+        digests checked, decisions included, and each state is an instance of its class.
+        """
         path = self.filled("small", n)
 
         def run() -> None:

@@ -93,6 +93,12 @@ def stored_circle(kind: str, saver: SqliteSaver) -> Any:
     return circle(state, node, is_going_on).compile(checkpointer=saver)
 
 
+def loaded(graph: Any, n: int) -> None:
+    """Load the last state: a dict, which is not validated."""
+    values = graph.get_state(THREAD).values
+    expect((values["n"], len(values["messages"])), (n, n))
+
+
 def far(n: int) -> Any:
     return {"recursion_limit": n + 10}
 
@@ -179,13 +185,18 @@ class LangGraph(DurablePeer):
 
             yield run
 
+    def reload_msgs(self, n: int) -> SetUp:
+        path = self.filled("msgs", n)
+        with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+            graph = stored_circle("msgs", SqliteSaver(connection))
+            yield lambda: loaded(graph, n)
+
     def resume_msgs(self, n: int) -> SetUp:
         path = self.filled("msgs", n)
 
         def run() -> None:
             with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-                values = stored_circle("msgs", SqliteSaver(connection)).get_state(THREAD).values
-            expect((values["n"], len(values["messages"])), (n, n))
+                loaded(stored_circle("msgs", SqliteSaver(connection)), n)
 
         yield run
 

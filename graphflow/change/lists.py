@@ -112,7 +112,7 @@ class Lists:
 
 def _said(name: str, why: str, others: Mapping[int, bool]) -> Iterator[Finding]:
     what = f"map {name!r}"
-    asked = [ix for ix, has_asked in others.items() if has_asked]
+    asked = sorted(ix for ix, has_asked in others.items() if has_asked)
     if asked:
         words = f"{why}, and item {asked[0]} has asked: that would be an answer about another item"
         fix = "Keep its list until the step is committed"

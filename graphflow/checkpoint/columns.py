@@ -238,11 +238,9 @@ class Columns:
         state = self._open(run_id, step, state, ("snapshots", "state_json", *place))
         if added is not None:
             added = self._open(run_id, step, added, ("snapshots", "added_json", *place))
-        return replace(
-            snapshot,
-            state_json=_restored(run_id, step, state, values) or "",
-            added_json=_restored(run_id, step, added, values),
-        )
+        whole, more = (_restored(run_id, step, text, values) for text in (state, added))
+        counters, own = snapshot.counters_json, snapshot.digest
+        return Snapshot(step, whole or "", counters, own, snapshot.since, more)
 
     def check(
         self, table: str, run_id: str, step: int, row: Row, values: Mapping[str, str]

@@ -24,7 +24,8 @@ from graphflow.checkpoint.rows import Row, attempt_row, call_row, item_row, memo
 from graphflow.checkpoint.sqlite_adopt import AdoptWrite
 from graphflow.checkpoint.sqlite_check import checked
 from graphflow.checkpoint.sqlite_fence import Fenced, SqliteLease, own_lease, store_row
-from graphflow.checkpoint.sqlite_read import header_of, headers, ids_from, stored_run
+from graphflow.checkpoint.sqlite_headers import header_of, headers, ids_from
+from graphflow.checkpoint.sqlite_read import stored_run
 from graphflow.checkpoint.sqlite_runs import (
     BeginWrite,
     origin_of,

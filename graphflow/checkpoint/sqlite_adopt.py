@@ -23,11 +23,11 @@ from graphflow.checkpoint.rows import (
     question_from,
     question_row,
 )
-from graphflow.checkpoint.sqlite_check import check_row
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
 from graphflow.checkpoint.sqlite_seal import seal_run
 from graphflow.checkpoint.sqlite_values import fetched, store_values
 from graphflow.checkpoint.sqlite_write import TaskWrite
+from graphflow.checkpoint.stored_chain import check_row
 from graphflow.records import Adoption, TaskRecord
 
 if TYPE_CHECKING:

@@ -9,10 +9,7 @@ advanced has added to its open step is not counted.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
-from math import isfinite
-from operator import itemgetter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from graphflow.checkpoint.columns import Columns
@@ -32,8 +29,8 @@ from graphflow.checkpoint.rows import (
 from graphflow.checkpoint.shapes import check_given, spec_from
 from graphflow.checkpoint.shapes import check_row as check_shape
 from graphflow.checkpoint.standing import as_seen, in_order, uses_below
+from graphflow.checkpoint.stored_chain import chained, check_row, joined
 from graphflow.checkpoint.stored_rows import Part, Stored
-from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import (
     GraphUse,
@@ -46,7 +43,7 @@ from graphflow.records import (
 )
 from graphflow.stored import UNREADABLE, parsed, unreadable
 
-__all__ = ["check_row", "checked", "unsealed"]
+__all__ = ["checked", "unsealed"]
 
 _T = TypeVar("_T")
 
@@ -78,7 +75,7 @@ def _records(
         return RunRecords(header, {})
     for part in stored.parts:
         part.values = columns.sound(part.values)
-    steps = _chain(stored.parts, columns)
+    steps = chained(stored.parts, columns)
     graphs = _graphs(stored, columns)
     own = stored.parts[-1]
     if not own.is_tail:
@@ -136,16 +133,6 @@ def _used_before(part: Part) -> Spent | None:
     return Spent(calls, tokens, ms / 1e3)
 
 
-def check_row(run_id: str, step: int, kind: str, row: Row, by: Hash) -> None:
-    """Check a row that has a digest of its own, which is its last value.
-
-    Raises:
-        CheckpointCorruptError: It is not what was written.
-    """
-    if digest(kind, (run_id, *row[:-1]), by) != row[-1]:
-        raise corrupt(run_id, step, f"a stored {kind} of it has changed")
-
-
 def _check_fixed(stored: Stored, by: Hash) -> None:
     """Check what never changes of a run and those that it forks."""
     for part in stored.parts:
@@ -200,61 +187,6 @@ def _spec(stored: Stored, part: Part, name: str, by: Hash) -> Any:
         raise unreadable(part.run_id, -1, "its graph", error) from error
 
 
-def _chain(parts: Sequence[Part], columns: Columns) -> list[StepRecord]:
-    steps: list[StepRecord] = []
-    for part in parts:
-        expected = steps[-1].step + 1 if steps else part.first
-        previous = part.previous
-        if expected == 0:
-            previous = part.digest
-        elif steps:
-            previous = steps[-1].digest
-        steps += _steps(part, columns, expected, previous)
-        expected = steps[-1].step + 1 if steps else part.first
-        if part.below not in (None, expected):
-            raise corrupt(part.run_id, expected, "it is missing")
-    if not steps:
-        raise corrupt(parts[-1].run_id, 0, "it has no steps")
-    return steps
-
-
-def _steps(
-    part: Part, columns: Columns, expected: int, previous: str | None
-) -> Iterator[StepRecord]:
-    run_id = part.run_id
-    tasks, decisions, heads = map(_by_step, (part.tasks, part.decisions, part.heads))
-    links = _links(part, columns.digest_of)
-    for step, (number, own, derived, _, row) in enumerate(part.steps, expected):
-        if number != step or previous is None:
-            raise corrupt(run_id, step, "it is missing")
-        its = tasks.get(number, ())
-        found = StoredStep.of(
-            run_id,
-            (number, own, derived, row),
-            [update for _, _, update, _, _, _ in its if update is not None],
-            [_joined(before, real, after) for _, _, _, before, real, after in its],
-            [_joined(before, real, after) for _, before, real, after in decisions.get(number, ())],
-        )
-        # The digest of a kept task is cleared when its step is committed
-        is_loose = [kept for _, kept, _, _, _, _ in its if kept is not None]
-        text = _text(previous, found, heads.get(number))
-        if is_loose or columns.digest_of(text) != own:
-            raise corrupt(run_id, number, "its rows have changed, or are not all there")
-        if columns.is_secret or "$shared" in text:
-            _refer(found, part, columns)
-        yield found
-        previous = links.get(number, own)
-
-
-def _links(part: Part, by: Hash) -> dict[int, str]:
-    """Give the digests that the steps after an adoption continue from."""
-    for step_digest, *row in part.adoptions:
-        rows = (part.run_id, step_digest, *row[:-1])
-        if step_digest is not None and digest("adoption", rows, by) != row[-1]:
-            raise corrupt(part.run_id, row[0], "how it came to another graph has changed")
-    return {row[1]: row[-1] for row in part.adoptions}
-
-
 def _check_counts(parts: Sequence[Part]) -> None:
     """Check that no row of another table is missing; one may have come too late to be counted."""
     found: Counter[tuple[str, int]] = Counter()
@@ -277,44 +209,10 @@ def _check_rows(run_id: str, step: int, counts: str, found: Mapping[tuple[str, i
             raise corrupt(run_id, step, f"its {table} are not all there")
 
 
-def _refer(step: StoredStep, part: Part, columns: Columns) -> None:
-    """Let a step be read through the columns; see that no long value is missing."""
-    for table, rows in step.rows():
-        # Only rows that refer to some are looked into now
-        for row in (row for row in rows if "$shared" in row or "&" in row):
-            columns.check(table, part.run_id, step.step, json.loads(row), part.values)
-
-    def given(table: str, row: Row) -> Row:
-        return columns.given(table, part.run_id, step.step, row, part.values)
-
-    step.read_through(given)
-
-
-def _text(previous: str, step: StoredStep, heads: Sequence[Row] | None) -> str:
-    """Write what the digest of a step covers."""
-    tasks, decisions = ",".join(step.task_rows), ",".join(step.decision_rows)
-    ends = "" if heads is None else f",{compact([head[1:] for head in heads])}"
-    return f'["step",["{previous}",{step.row},[{tasks}],[{decisions}]{ends}]]'
-
-
-def _joined(before: str, real: float | None, after: str) -> str:
-    """Put the JSON of a row together: all of its columns, with one number among them."""
-    if real is None:
-        number = "null"
-    else:
-        number = repr(real) if type(real) is float and isfinite(real) else compact(real)
-    return f"{before[:-1]},{number},{after[1:]}"
-
-
-def _by_step(rows: list[Row]) -> dict[int, list[Row]]:
-    """Group rows, which are in the order of their steps."""
-    return {step: list(of) for step, of in groupby(rows, itemgetter(0))}
-
-
 def _kept(part: Part, row: Row, columns: Columns) -> TaskRecord:
     run_id = part.run_id
     step, own, _, *pieces = row
-    text = _joined(*pieces)
+    text = joined(*pieces)
     if columns.digest_of(f'["task",[{compact(run_id)},{step},{text[1:]}]') != own:
         raise corrupt(run_id, step, "a stored task of it has changed")
     given = columns.given("tasks", run_id, step, json.loads(text), part.values)

@@ -12,9 +12,10 @@ from graphflow.checkpoint.pruning import RunFacts, cuts_of
 from graphflow.checkpoint.rows import Row
 from graphflow.checkpoint.sqlite_anchor import store_anchor
 from graphflow.checkpoint.sqlite_check import checked
+from graphflow.checkpoint.sqlite_headers import number_of, root_of
 from graphflow.checkpoint.sqlite_lineage import ANCHOR
 from graphflow.checkpoint.sqlite_links import IS_LINKED, is_as_written, unsure
-from graphflow.checkpoint.sqlite_read import number_of, root_of, stored_run
+from graphflow.checkpoint.sqlite_read import stored_run
 from graphflow.checkpoint.sqlite_size import children_of
 from graphflow.checkpoint.sqlite_spent import spent_by
 from graphflow.checkpoint.sqlite_sweep import Gone, before_step, hide, sweep, sweep_steps

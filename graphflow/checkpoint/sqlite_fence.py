@@ -11,7 +11,7 @@ from graphflow.checkpoint.columns import PLAIN, Columns
 from graphflow.checkpoint.protocol import Lease
 from graphflow.checkpoint.refusals import lost, out_of_order, parent_went_on
 from graphflow.checkpoint.rows import COLUMNS, Row
-from graphflow.checkpoint.sqlite_read import header_of
+from graphflow.checkpoint.sqlite_headers import header_of
 from graphflow.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -52,13 +52,13 @@ class SqliteFile:
         self.path = path
         self.users = self.transactions = 0
         self.is_closed = self._is_frozen = False
-        self.lives = partial(is_alive, lock=lock_of(path))
+        real = os.path.realpath(path)
+        self._lock_path, self._wal, self._name = lock_of(real), Path(f"{real}-wal"), str(path)
+        self.lives = partial(is_alive, lock=self._lock_path)
         self._durability, self._new_lock, self._max_bytes = durability, new_lock, MAX_BYTES
-        self._wal = Path(f"{path.resolve()}-wal")
-        self._name = str(path)
         info = path.stat()
         self._inode, self._device = info.st_ino, info.st_dev
-        folder = path.resolve().parent  # where SQLite has the log, by whichever link it is opened
+        folder = Path(real).parent  # where SQLite has the log, by whichever link it is opened
         self._read_only = not (os.access(path, os.W_OK) and os.access(folder, os.W_OK))
         self._lock = Lock()
         self._writers: WritersLock | None = None
@@ -392,7 +392,7 @@ class SqliteFile:
             conn, self._is_frozen = to_read(self.path, how, self._wal)
             return conn.cursor()
         if self._writers is None:
-            self._writers = WritersLock(self.path, _PATIENCE)
+            self._writers = WritersLock(self.path, _PATIENCE, self._lock_path)
         try:
             return to_write(self.path, how, self._writers, self._wal).cursor()
         except BaseException:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.digest import Hash, digest
-from graphflow.checkpoint.sqlite_read import FIXED
+from graphflow.checkpoint.sqlite_rows import FIXED
 from graphflow.errors import CheckpointCorruptError
 from graphflow.names import to_type
 from graphflow.stored import UNREADABLE

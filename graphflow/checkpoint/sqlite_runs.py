@@ -22,8 +22,9 @@ from graphflow.checkpoint.rows import COLUMNS, LATER, Row, as_written, closed_ta
 from graphflow.checkpoint.sqlite_anchor import store_anchor
 from graphflow.checkpoint.sqlite_check import unsealed
 from graphflow.checkpoint.sqlite_fence import SqliteLease, check_fence
+from graphflow.checkpoint.sqlite_headers import header_of, number_of
 from graphflow.checkpoint.sqlite_lineage import lineage, link_before
-from graphflow.checkpoint.sqlite_read import FIXED, header_of, number_of
+from graphflow.checkpoint.sqlite_rows import FIXED
 from graphflow.checkpoint.sqlite_seal import first_seal, is_sealed, seal_run
 from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import StepWrite

@@ -1,5 +1,6 @@
 """The table of long values: each stored once, whichever runs use it, and kept while one does."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,9 @@ __all__ = ["fetched", "forget_runs", "recount_uses", "store_values", "used_by"]
 # In a row that was read as JSON, each quotation mark of a column follows a backslash; what is
 # encrypted has the addresses behind it
 _ANYWHERE: Final = re.compile(r'(?:\$shared\\?":\\?"|&)([0-9a-f]{64})')
+_NAMED: Final = (
+    "SELECT digest, value_json FROM shared_values WHERE digest IN (SELECT value FROM json_each(?))"
+)
 _STORE: Final = "INSERT OR IGNORE INTO shared_values (digest, value_json) VALUES (?, ?)"
 _USE: Final = (
     "INSERT OR IGNORE INTO value_uses (run, value) SELECT ?, id FROM shared_values WHERE digest = ?"
@@ -63,15 +67,9 @@ def used_by(cursor: "Cursor", run: int, rows: Iterable[Sequence[object]]) -> dic
 
 def fetched(cursor: "Cursor", texts: Iterable[object]) -> dict[str, str]:
     """Read the long values that texts refer to; what is missing is left out."""
-    found: dict[str, str] = {}
-    for text in [t for t in texts if type(t) is str and ("$shared" in t or "&" in t)]:
-        for digest in set(_ANYWHERE.findall(text)) - found.keys():
-            row = cursor.execute(
-                "SELECT value_json FROM shared_values WHERE digest = ?", (digest,)
-            ).fetchone()
-            if row:
-                found[digest] = row[0]
-    return found
+    may_refer = [t for t in texts if type(t) is str and ("$" in t or "&" in t)]
+    named = {digest for text in may_refer for digest in _ANYWHERE.findall(text)}
+    return dict(cursor.execute(_NAMED, (json.dumps([*named]),))) if named else {}
 
 
 def forget_runs(cursor: "Cursor", runs: Iterable[int]) -> int:

@@ -9,8 +9,10 @@ from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import digest, storable
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.sqlite_check import checked, unsealed
+from graphflow.checkpoint.sqlite_headers import header_of
 from graphflow.checkpoint.sqlite_lineage import ANCHOR, link_before
-from graphflow.checkpoint.sqlite_read import header_of, own_part, stored_part, stored_run
+from graphflow.checkpoint.sqlite_read import stored_run, stored_span
+from graphflow.checkpoint.sqlite_rows import Span
 from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.checkpoint.sqlite_size import OF_STEPS, family_of
 from graphflow.errors import CheckpointCorruptError, CheckpointError
@@ -168,12 +170,12 @@ def _damages(
         row = (header.run_id, *anchor[:-1])
         if digest("anchor", row, columns.digest_of) != anchor[-1]:
             yield corrupt(header.run_id, first, "what stands for the steps before it has changed")
-    previous = _link_of_first(cursor, number, first, anchor)
+    previous, alone = _link_of_first(cursor, number, first, anchor), replace(header, owner=None)
     while first <= max(header.step, 0):
         below = None if first + _SPAN > header.step else first + _SPAN
-        part = own_part(cursor, number, (first, below), previous)
         try:
-            checked(stored_part(cursor, replace(header, owner=None), part), columns)
+            span = Span(first, below)
+            checked(stored_span(cursor, alone, number, span, previous), columns)
             if below is None:
                 return
             first = below

@@ -25,7 +25,6 @@ from graphflow.checkpoint.rows import (
     step_row,
     task_row,
 )
-from graphflow.checkpoint.sqlite_check import check_row
 from graphflow.checkpoint.sqlite_fence import (
     FENCE,
     Fenced,
@@ -34,9 +33,10 @@ from graphflow.checkpoint.sqlite_fence import (
     insert,
     store_row,
 )
-from graphflow.checkpoint.sqlite_read import HEADS
+from graphflow.checkpoint.sqlite_rows import HEADS
 from graphflow.checkpoint.sqlite_seal import rows_of, seal_run
 from graphflow.checkpoint.sqlite_values import fetched, store_values
+from graphflow.checkpoint.stored_chain import check_row
 from graphflow.clock import now
 from graphflow.records import QuestionRecord, Snapshot, StepRecord, TaskRecord
 

@@ -54,13 +54,14 @@ class StoredStep(StepRecord):
 
         Args:
             run_id: Whose it is.
-            own: Its number, its digest, the JSON of its derived fields and that of its own row.
+            own: Its number, its digest, the JSON of its derived fields, how many rows belong to it,
+                and the JSON of its own row.
             updates: What its tasks returned, as JSON.
             tasks: Of each the JSON of its row.
             decisions: Of each the JSON of its row.
         """
         step = cls.__new__(cls)
-        step.step, step.digest, step.derived_json, step.row = own
+        step.step, step.digest, step.derived_json, _, step.row = own
         step.update_texts, step.task_rows, step.decision_rows = updates, tasks, decisions
         step.run_id, step.given = run_id, None
         return step

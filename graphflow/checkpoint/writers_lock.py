@@ -41,10 +41,13 @@ def has_wal_reset_fault(version: tuple[int, ...]) -> bool:
     return _FIRST <= version < _MENDED
 
 
-def lock_of(database: Path) -> Path:
-    """Name the lock file of a database: beside the file itself, by whichever link it is opened."""
-    real = database.resolve()
-    return real.with_name(real.name + "-lock")
+def lock_of(real: str) -> Path:
+    """Name the lock file of a database: beside the file itself, by whichever link it is opened.
+
+    Args:
+        real: The path of the file without links; to follow them takes a call for each folder.
+    """
+    return Path(f"{real}-lock")
 
 
 class WritersLock:
@@ -54,13 +57,18 @@ class WritersLock:
     `owner`). It is no part of the database's own file, where SQLite would lose its locks when we
     close ours.
 
+    Args:
+        database: The file.
+        seconds: How long to wait for it.
+        path: What `lock_of` says of that file, when that was asked already.
+
     Raises:
         TimeoutError: It was not to be had in time (from `with`).
         DatabaseUnavailableError: The file system has no locks, or refuses the file.
     """
 
-    def __init__(self, database: Path, seconds: float) -> None:
-        self.path = lock_of(database)
+    def __init__(self, database: Path, seconds: float, path: Path | None = None) -> None:
+        self.path = path or lock_of(os.path.realpath(database))
         self._database = database
         self._seconds = seconds
         self._fd = self._open()

@@ -10,9 +10,9 @@ from graphflow.checks.problem import Found, Problem, listed
 from graphflow.checks.subject import Subject
 from graphflow.dataflow.writes import writes_of
 from graphflow.definition import ChildDef
+from graphflow.errors import StateError
 from graphflow.state.fit import never_fits
-from graphflow.state.problems import problems_of
-from graphflow.state.schema import StateSchema
+from graphflow.state.schema import StateSchema, schema_of
 from graphflow.state.secrets import is_needed
 
 __all__ = ["inputs", "outputs"]
@@ -56,8 +56,10 @@ def _children(subject: Subject) -> Iterable[tuple[str, ChildDef]]:
 
 
 def _schema(child: ChildDef) -> StateSchema[Any] | None:
-    state = child.graph.state
-    return None if problems_of(state) else StateSchema(state)
+    try:
+        return schema_of(child.graph.state)
+    except StateError:  # which another rule tells
+        return None
 
 
 def _mapped(

@@ -9,9 +9,10 @@ from typing import Any
 from graphflow.checks.usage import Usage, usage_of
 from graphflow.dataflow.source import Sources
 from graphflow.definition import Definition
+from graphflow.errors import StateError
 from graphflow.plan import Shape
 from graphflow.state.problems import problems_of
-from graphflow.state.schema import StateSchema
+from graphflow.state.schema import StateSchema, schema_of
 
 __all__ = ["Subject"]
 
@@ -33,12 +34,15 @@ class Subject:
     @cached_property
     def state_problems(self) -> list[str]:
         """What keeps the state class from being one."""
-        return problems_of(self.graph.state)
+        return [] if self.schema is not None else problems_of(self.graph.state)
 
     @cached_property
     def schema(self) -> StateSchema[Any] | None:
         """The state; None when it cannot be one, which another rule tells."""
-        return None if self.state_problems else StateSchema(self.graph.state)
+        try:
+            return schema_of(self.graph.state)
+        except StateError:
+            return None
 
     @cached_property
     def usage(self) -> Usage:

@@ -15,7 +15,7 @@ from graphflow.flow import Flow
 from graphflow.plan import Plan
 from graphflow.records import RunHeader, RunStatus
 from graphflow.render.wording import counted
-from graphflow.state.schema import StateSchema
+from graphflow.state.schema import schema_of
 from graphflow.upkeep import Finding
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def judge_runs(target: str, found: Target, store: Checkpointer) -> Judgements:
         InvalidGraphError: The graph has problems of its own.
     """
     definition = (found if isinstance(found, Flow) else found.compile()).definition
-    plan = Plan(definition, StateSchema(definition.state))
+    plan = Plan(definition, schema_of(definition.state))
     headers = [header for header in store.runs() if header.status not in _OVER]
     own = [header for header in headers if header.graph == plan.name]
     others = sorted({header.graph for header in headers} - {plan.name})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 __all__ = ["Function", "Sources", "bound_names", "parameters", "returned"]
 
@@ -59,16 +60,19 @@ class Sources:
             look: Looks at it.
             otherwise: What is known of a function without a source.
         """
-        function = self.find(fn)
-        if function is None:
-            return otherwise
-        key = (look, *function.key, function.wrapped)
-        if key not in self._judged:
-            try:
-                self._judged[key] = look(function)
-            except RecursionError:  # an expression as deep as the stack
-                self._judged[key] = otherwise
-        found: R = self._judged[key]
+        before = _seen_before(fn)
+        if look not in before:
+            function = self.find(fn)
+            if function is None:
+                return otherwise
+            key = (look, *function.key, function.wrapped)
+            if key not in self._judged:
+                try:
+                    self._judged[key] = look(function)
+                except RecursionError:  # an expression as deep as the stack
+                    self._judged[key] = otherwise
+            before[look] = self._judged[key]
+        found: R = before[look]
         return found
 
     def find(self, fn: Callable[..., Any]) -> Function | None:
@@ -105,6 +109,24 @@ class Sources:
             places = set(code.co_positions())
             fitting = [node for node in fitting if _stands_at(node, places)]
         return fitting[0] if len(fitting) == 1 else None
+
+
+_seen: WeakKeyDictionary[FunctionType, tuple[CodeType, dict[object, Any]]] = WeakKeyDictionary()
+
+
+def _seen_before(fn: object) -> dict[object, Any]:
+    """Give what was seen of a function when another graph was checked that has it.
+
+    Its source can only have changed since: it says no more of this function. What is no plain one,
+    or has been decorated, can be another each time.
+    """
+    if type(fn) is not FunctionType or hasattr(fn, "__wrapped__"):
+        return {}
+    code, seen = _seen.get(fn, (None, {}))
+    if code is not fn.__code__:
+        seen = {}
+        _seen[fn] = fn.__code__, seen
+    return seen
 
 
 def returned(function: Function) -> list[ast.expr | None]:

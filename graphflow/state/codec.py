@@ -20,16 +20,9 @@ from pydantic_core import CoreConfig, PydanticOmit, SchemaSerializer, SchemaVali
 from graphflow.state.words import shown, what_is_wrong
 
 __all__ = [
-    "WRAPPERS",
-    "FieldCodec",
-    "Schema",
-    "StateCodec",
-    "inner_type",
-    "is_informed",
-    "leaves",
-    "same",
+    "WRAPPERS", "FieldCodec", "Schema", "StateCodec", "inner_type", "is_informed", "leaves", "same",
     "with_definitions",
-]
+]  # fmt: skip
 
 Schema = dict[str, Any]
 
@@ -171,19 +164,9 @@ class FieldCodec:
     """
 
     __slots__ = (
-        "_close",
-        "_has_ints",
-        "_has_keys",
-        "_open",
-        "_read",
-        "certain",
-        "encode",
-        "exact",
-        "informed",
-        "key",
-        "name",
-        "quiet",
-    )
+        "_close", "_has_ints", "_has_keys", "_open", "_read", "certain", "encode", "exact",
+        "informed", "key", "name", "quiet",
+    )  # fmt: skip
 
     def __init__(self, name: str, schema: Schema, whole: StateCodec) -> None:
         inner = configured(schema["schema"])
@@ -201,13 +184,13 @@ class FieldCodec:
         self.encode = encode if self.quiet else partial(encode, **_STRICTLY)
         # As deep in brackets as it is stored: how deep brackets may be nested is limited.
         self._open, self._close = "[", "]"
-        self._read = whole.reader({"type": "tuple", "items_schema": [inner]})
+        self._read = whole.validator({"type": "tuple", "items_schema": [inner]}).validate_json
         if self.informed:
             before = list(whole.fields)
             self._open = "{" + "".join(f"{_quoted(other)}:0," for other in before) + self.key
             self._close = "}"
             fields = {other: _given(other) for other in before} | {name: configured(schema)}
-            self._read = whole.reader({"type": "model-fields", "fields": fields})
+            self._read = whole.validator({"type": "model-fields", "fields": fields}).validate_json
 
     def text(self, value: Any) -> str:
         """Encode a validated value.
@@ -273,6 +256,7 @@ class StateCodec:
 
     Attributes:
         read_some: Decodes a JSON object of any fields; None: they must be read one by one.
+        given_some: Gives the same of what such an object was parsed to.
     """
 
     def __init__(
@@ -290,14 +274,17 @@ class StateCodec:
         for name, schema in fields.items():
             self.fields[name] = FieldCodec(name, schema, self)
         stored = {name: configured(schema) for name, schema in fields.items()}
-        self._read_all = self.reader({"type": "model-fields", "fields": stored})
+        self._read_all = self.validator({"type": "model-fields", "fields": stored}).validate_json
         members = {name: _member(schema) for name, schema in stored.items()}
         self._encode_all = self.serializer({"type": "typed-dict", "fields": members})
         self.read_some: Any = None
+        self.given_some: Any = None
         if all(field.exact for field in self.fields.values()):
             some = {name: _member(schema, required=False) for name, schema in stored.items()}
-            whole: Schema = {"type": "typed-dict", "extra_behavior": "forbid"}
-            self.read_some = self.reader({**whole, "fields": some})
+            whole = {"type": "typed-dict", "extra_behavior": "forbid", "fields": some}
+            self.read_some = self.validator(whole).validate_json
+            if not definitions:
+                self.given_some = self.validator(_encodable(whole)).validate_python
         self._quiet = all(field.quiet for field in self.fields.values())
         self._keys = {name: field.key for name, field in self.fields.items()}
 
@@ -306,10 +293,10 @@ class StateCodec:
         wrapped = with_definitions(schema, self._stored)
         return SchemaSerializer(wrapped, self._config, _use_prebuilt=False).to_json
 
-    def reader(self, schema: Schema) -> Any:
+    def validator(self, schema: Schema) -> SchemaValidator:
         """Make the decoder of a schema that is `configured`."""
-        wrapped = with_definitions(schema, self._stored)
-        return SchemaValidator(wrapped, self._config, _use_prebuilt=False).validate_json
+        whole = with_definitions(schema, self._stored)
+        return SchemaValidator(whole, self._config, _use_prebuilt=False)
 
     def text(self, values: Mapping[str, Any]) -> str:
         """Encode some or all fields as one JSON object."""
@@ -386,6 +373,17 @@ def _given(name: str) -> Schema:
 
     function = {"type": "with-info", "function": take}
     return {"type": "model-field", "schema": {"type": "function-plain", "function": function}}
+
+
+def _encodable(schema: Any) -> Any:
+    """Copy a schema, with texts that hold no half of a surrogate pair: no JSON holds one."""
+    if isinstance(schema, list):
+        return list(map(_encodable, schema))
+    if not isinstance(schema, dict):
+        return schema
+    copied = {key: v if key in _NO_SCHEMAS else _encodable(v) for key, v in schema.items()}
+    # With any bound, pydantic looks at the text
+    return {"min_length": 0, **copied} if schema.get("type") == "str" else copied
 
 
 def _member(schema: Schema, *, required: bool = True) -> Schema:

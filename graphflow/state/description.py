@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from graphflow.state.codec import Schema, leaves
 from graphflow.state.schema import StateSchema
@@ -28,8 +29,10 @@ def described(schema: StateSchema[Any]) -> dict[str, Any]:
         ``{"class", "fields": {name: {"type", "reducer", "replays", "required", "shape"}}}``;
         `shape` is a digest of all that is said of the field's type, models in it included.
     """
+    if schema in _described:
+        return _described[schema]
     parts = schema.parts
-    return {
+    found = _described[schema] = {
         "class": schema.model.__qualname__,
         "fields": {
             name: {
@@ -42,6 +45,10 @@ def described(schema: StateSchema[Any]) -> dict[str, Any]:
             for name, info in schema.model.model_fields.items()
         },
     }
+    return found
+
+
+_described: WeakKeyDictionary[StateSchema[Any], dict[str, Any]] = WeakKeyDictionary()
 
 
 def _type_words(annotation: Any) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from pydantic import AliasChoices, AliasPath, BaseModel
-from pydantic_core import SchemaValidator, to_json
+from pydantic_core import SchemaValidator, ValidationError, to_json
 
 from graphflow.errors import InputError, InvalidUpdateError, StateError, did_you_mean
 from graphflow.state.codec import (
@@ -25,7 +26,7 @@ from graphflow.state.secrets import is_secret
 from graphflow.state.view import instance, view_class
 from graphflow.state.words import shown, what_is_wrong
 
-__all__ = ["S", "StateField", "StateSchema", "problems_of"]
+__all__ = ["S", "StateField", "StateSchema", "problems_of", "schema_of"]
 
 S = TypeVar("S", bound=BaseModel)
 """A state class."""
@@ -142,6 +143,11 @@ class StateField:
             return value.copy()
         return self.codec.read(self.codec.text(value), others)  # much quicker than deepcopy
 
+    @property
+    def is_mutable(self) -> bool:
+        """Whether there may be something in a value that can be changed in place."""
+        return self._copying != "shared"
+
     def is_unchanged(self, value: Any, copied: Any) -> bool:
         """Tell whether a copy is still what it was made of."""
         if value is copied:
@@ -254,6 +260,11 @@ class StateSchema(Generic[S]):
 
     def read_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Decode the plain JSON values of all fields; see `read`."""
+        if self.codec.given_some is not None and len(values) == len(self.names):
+            with suppress(ValidationError):  # what does not fit is said below
+                given: dict[str, Any] = self.codec.given_some(values)
+                if len(given) == len(self.names):
+                    return given
         try:
             text: str | bytes = to_json(values, inf_nan_mode="constants")
         except ValueError:  # half of a surrogate pair, which the codec will refuse
@@ -310,6 +321,24 @@ class StateSchema(Generic[S]):
                     f"the input has a field {key!r} that {self.model.__name__} does not have."
                     + did_you_mean(str(key), self._input_names)
                 )
+
+
+_known: dict[type[BaseModel], tuple[object, StateSchema[Any]]] = {}
+
+
+def schema_of(model: type[S]) -> StateSchema[S]:
+    """Give a state class, compiled: once, as long as pydantic does not build it anew.
+
+    Raises:
+        StateError: It cannot be a state.
+    """
+    built, schema = _known.get(model, (None, None)) if isinstance(model, type) else (None, None)
+    if schema is None or built is not model.__dict__.get("__pydantic_core_schema__"):
+        schema = StateSchema(model)
+        if len(_known) >= 64:  # of cells that were run again
+            _known.clear()
+        _known[model] = model.__dict__.get("__pydantic_core_schema__"), schema
+    return schema
 
 
 def _input_names(model: type[BaseModel]) -> set[str] | None:

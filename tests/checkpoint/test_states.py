@@ -2,10 +2,12 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 from graphflow.history import States, values_at
 from graphflow.records import RunRecords, Snapshot, StepRecord, TaskRecord
 
+HEADER = SimpleNamespace(run_id="r")
 SPEC = {
     "state": {
         "fields": {
@@ -53,12 +55,12 @@ SNAPSHOTS = [whole(0), part(10, 0), whole(20), part(25, 20), part(30, 25)]
 
 def test_every_state_in_any_order():
     """Forwards, backwards and with leaps: each state is what its steps make it."""
-    states = States(a_run(None, SNAPSHOTS))
+    states = States(a_run(HEADER, SNAPSHOTS))
     orders = [range(41), range(40, -1, -1), [3, 9, 10, 11, 40, 20, 21, 27, 26, 30, 30, 5, 33]]
     for order in orders:
         for step in order:
             assert json.loads(states.text_at(step)) == expected(step)
-    assert [values_at(a_run(None, SNAPSHOTS), step) for step in (9, 10, 31)] == [
+    assert [values_at(a_run(HEADER, SNAPSHOTS), step) for step in (9, 10, 31)] == [
         expected(9), expected(10), expected(31),
     ]  # fmt: skip
 
@@ -66,7 +68,7 @@ def test_every_state_in_any_order():
 def test_one_after_the_other_each_step_is_read_once(monkeypatch):
     """A listing of all states reads no update twice, and a snapshot only where it begins."""
     read = []
-    records = a_run(None, SNAPSHOTS)
+    records = a_run(HEADER, SNAPSHOTS)
     updates = StepRecord.updates
     monkeypatch.setattr(
         StepRecord, "updates", lambda self: (read.append(self.step), updates(self))[1]
@@ -79,7 +81,7 @@ def test_one_after_the_other_each_step_is_read_once(monkeypatch):
 
 def test_threads_share_one():
     """Threads that ask for states at the same time get the right ones."""
-    states = States(a_run(None, SNAPSHOTS))
+    states = States(a_run(HEADER, SNAPSHOTS))
     wrong = []
 
     def ask(shift):

@@ -6,9 +6,9 @@ import sqlite3
 
 from graphflow.checkpoint.column_names import COLUMNS
 from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
-from graphflow.checkpoint.sqlite_check import _joined, _text
-from graphflow.checkpoint.sqlite_read import _LOOSE, _whole
+from graphflow.checkpoint.sqlite_rows import LOOSE, Span, part_of
 from graphflow.checkpoint.sqlite_seal import seal_run
+from graphflow.checkpoint.stored_chain import joined, step_text
 from graphflow.checkpoint.stored_rows import Part
 from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.records import Snapshot
@@ -51,7 +51,7 @@ class Resealer:
         if number in self.chains:
             return self.chains[number]
         self.chains[number] = []
-        part = _whole(self.cursor, number, None, None)
+        part = part_of(self.cursor, number, Span(0))
         own = digest("run", part.fixed, digest_of)
         self.cursor.execute("UPDATE runs SET digest = ? WHERE id = ?", (own, number))
         origin, at = part.fixed[11], part.fixed[12]
@@ -67,16 +67,16 @@ class Resealer:
 
     def _steps(self, number: int, part: Part, previous: str) -> list[tuple[int, str]]:
         found = []
-        for step, _, derived, _, row in part.steps:
-            its = [t for t in part.tasks if t[0] == step]
+        for own_row in part.steps:
+            step = own_row[0]
             made = StoredStep.of(
                 part.run_id,
-                (step, "", derived, row),
+                own_row,
                 [],
-                [_joined(*t[3:]) for t in its],
-                [_joined(*d[1:]) for d in part.decisions if d[0] == step],
+                [joined(*t[3:]) for t in part.tasks if t[0] == step],
+                [joined(*d[1:]) for d in part.decisions if d[0] == step],
             )
-            own = digest_of(_text(previous, made, self._heads(number, step) or None))
+            own = digest_of(step_text(previous, made, self._heads(number, step)))
             self.cursor.execute(
                 "UPDATE steps SET digest = ? WHERE run = ? AND step IS ?", (own, number, step)
             )
@@ -116,7 +116,7 @@ class Resealer:
         ).fetchall()
         kept = [t for t in part.tasks if isinstance(t[0], int) and t[0] > last]
         for (step, ix), row in zip(rows, kept, strict=False):
-            text = _joined(*row[3:])
+            text = joined(*row[3:])
             own = digest_of(f'["task",[{compact(part.run_id)},{step},{text[1:]}]')
             self.cursor.execute(
                 "UPDATE tasks SET digest = ? WHERE run = ? AND step IS ? AND ix IS ?",
@@ -124,7 +124,7 @@ class Resealer:
             )
 
     def _loose(self, number: int, part: Part) -> None:
-        for kind, sql in _LOOSE.items():
+        for kind, sql in LOOSE.items():
             table = TABLES[kind]
             ids = self.cursor.execute(
                 f"SELECT rowid FROM {table} WHERE run = ? ORDER BY id"

@@ -36,6 +36,7 @@ FENCE = "checkpoint/sqlite_fence.py"
 WRITE = "checkpoint/sqlite_write.py"
 RUNS = "checkpoint/sqlite_runs.py"
 CHECK = "checkpoint/sqlite_check.py"
+CHAIN = "checkpoint/stored_chain.py"
 FILE = "checkpoint/sqlite_file.py"
 PRUNE = "checkpoint/sqlite_prune.py"
 
@@ -72,7 +73,7 @@ def _a_step_without(table: str, column: int) -> Mutant:
                 f'if kind == "step":\n        rows = (*rows[:{at}], {rows}, *rows[{at + 1}:])\n'
                 f"    {_DIGEST}",
             ),
-            (CHECK, f'",".join({texts})', f'",".join({cut})'),
+            (CHAIN, f'",".join({texts})', f'",".join({cut})'),
         ),
         (INTEGRITY,),
     )
@@ -233,9 +234,9 @@ MUTANTS = [
     ),
     mutant(
         "the tail begins one step late",
-        "checkpoint/sqlite_read.py",
-        "own, rest = (number, first, _END), (number, open_step, _END)",
-        "own, rest = (number, first + 1, _END), (number, open_step, _END)",
+        "checkpoint/sqlite_rows.py",
+        "span = Span(first, open_step=open_step)",
+        "span = Span(first + 1, open_step=open_step)",
         KIT,
     ),
     # -- transactions -----------------------------------------------------------------------------
@@ -354,9 +355,9 @@ MUTANTS = [
     ),
     mutant(
         "steps are not verified",
-        CHECK,
-        "if is_loose or columns.digest_of(text) != own:",
-        "if is_loose:",
+        CHAIN,
+        "if by(text) != step.digest or at in kept:",
+        "if at in kept:",
         INTEGRITY,
     ),
     *[_a_step_without(table, column) for table, column in (("tasks", 7), ("decisions", 7))],
@@ -376,14 +377,14 @@ MUTANTS = [
     ),
     mutant(
         "rows that stand alone are not verified",
-        CHECK,
+        CHAIN,
         "if digest(kind, (run_id, *row[:-1]), by) != row[-1]:",
         "if not row[-1]:",
         INTEGRITY,
     ),
     mutant(
         "a fork is not held against what it continues",
-        CHECK,
+        CHAIN,
         "if part.below not in (None, expected):",
         "if part.below is not None and expected < 0:",
         INTEGRITY,
@@ -418,7 +419,7 @@ MUTANTS = [
     ),
     mutant(
         "an adoption is not verified",
-        CHECK,
+        CHAIN,
         'if step_digest is not None and digest("adoption", rows, by) != row[-1]:',
         "if step_digest is not None and not rows:",
         INTEGRITY,
