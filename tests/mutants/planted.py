@@ -469,6 +469,27 @@ MUTANTS = [
         "tests/checkpoint/test_upkeep.py",
     ),
     mutant(
+        "a prune believes a link between runs that was changed",
+        "checkpoint/sqlite_cut.py",
+        "if is_linked and not is_as_written(cursor, number, by):",
+        "if False:",
+        "tests/checkpoint/test_upkeep.py::test_a_prune_drops_nothing_when_nobody_knows_what_is_shared",
+    ),
+    mutant(
+        "a delete believes a fork whose origin was changed",
+        PRUNE,
+        "        check_forks(cursor, run_id, family, by)\n",
+        "",
+        "tests/checkpoint/test_upkeep.py::test_nothing_is_deleted_that_a_damaged_fork_may_share",
+    ),
+    mutant(
+        "an answer is taken for what a node asks no more",
+        "change/lapsed.py",
+        '    return escalate is None or takes_verdict != (escalate.get("into") is None)',
+        "    return False",
+        "tests/test_change_asked.py",
+    ),
+    mutant(
         "a cut forgets a fork",
         "checkpoint/pruning.py",
         "        _hold_what_is_shared(run, max(first, run.first), newest, known, most)\n",
