@@ -300,9 +300,9 @@ CHANGES_7: Final = (
             JOIN runs ON runs.id = tasks.run
             JOIN json_each(CASE WHEN json_valid(tasks.update_json) THEN tasks.update_json
                 ELSE '{}' END) AS field
-            LEFT JOIN shared_values AS shared ON substr(tasks.update_json, 1, 1) = ' '
-                AND field.type = 'object'
-                AND shared.digest = json_extract(field.value, '$."$shared"')
+            LEFT JOIN shared_values AS shared ON shared.digest = CASE
+                WHEN substr(tasks.update_json, 1, 1) = ' ' AND field.type = 'object'
+                THEN json_extract(field.value, '$."$shared"') END
         ORDER BY tasks.run, tasks.step, tasks.ix""",
 )
 

@@ -383,6 +383,9 @@ def test_people_can_read_long_values(db):
     sql = """SELECT value_json FROM tasks JOIN shared_values AS shared
         ON shared.digest = json_extract(update_json, '$.best."$shared"') WHERE node = 'sub'"""
     assert rows(db, sql) == [(written(DOCUMENT),)]
+    short = flow.run({"text": "brief"})
+    found = rows(db, "SELECT step, node, value FROM updates WHERE run_id = ?", short.run_id)
+    assert (3, "sub", "brief") in found
     flow.close()
 
 
