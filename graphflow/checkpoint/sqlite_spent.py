@@ -17,20 +17,27 @@ _FAMILY: Final = (
 )
 """With the first step that each still has: what was before it stands in its anchor."""
 
-# An item of the map `m` has the key `m[0]` in attempts and calls
+# An item of the map `m` has the key `m[0]` in attempts and calls. What is complete is listed once:
+# to look for each call's task among all of its step takes the square of their number.
 _CALLS: Final = (
-    _FAMILY  # noqa: S608 - our own words
-    + """
+    _FAMILY.rstrip()  # noqa: S608 - our own words
+    + """,
+    called(run, step) AS (SELECT DISTINCT calls.run, calls.step
+        FROM family JOIN calls ON calls.run = family.run AND calls.step >= family.first),
+    complete(run, step, key) AS (
+        SELECT tasks.run, tasks.step, tasks.key
+            FROM called CROSS JOIN tasks ON tasks.run = called.run AND tasks.step = called.step
+        UNION ALL SELECT items.run, items.step, items.key || '[' || items.ix || ']'
+            FROM called CROSS JOIN items ON items.run = called.run AND items.step = called.step)
     SELECT
-        coalesce(sum(
-            EXISTS (SELECT 1 FROM tasks WHERE tasks.run = calls.run AND tasks.step = calls.step
-                AND tasks.key IN (calls.key, substr(calls.key, 1, instr(calls.key, '[') - 1)))
-            OR EXISTS (SELECT 1 FROM items WHERE items.run = calls.run AND items.step = calls.step
-                AND items.key = substr(calls.key, 1, instr(calls.key, '[') - 1)
-                AND items.ix = CAST(substr(calls.key, instr(calls.key, '[') + 1) AS INTEGER))
-        ), 0),
+        coalesce(sum(own.key IS NOT NULL OR whole.key IS NOT NULL), 0),
         coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0)
-    FROM family JOIN calls ON calls.run = family.run AND calls.step >= family.first"""
+    FROM family JOIN calls ON calls.run = family.run AND calls.step >= family.first
+        LEFT JOIN complete own
+            ON own.run = calls.run AND own.step = calls.step AND own.key = calls.key
+        LEFT JOIN complete whole
+            ON whole.run = calls.run AND whole.step = calls.step
+            AND whole.key = substr(calls.key, 1, instr(calls.key, '[') - 1)"""
 )
 
 # The time of a map is that of its items, that of a subgraph its run's; that of a task that fell
