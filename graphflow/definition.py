@@ -16,6 +16,7 @@ from graphflow.change.declared import Changes
 from graphflow.names import START
 from graphflow.policy import Budget, Defaults, Effects, Escalate, Limits
 from graphflow.retry import Retry
+from graphflow.state.description import type_words
 
 __all__ = [
     "ChildDef",
@@ -231,8 +232,9 @@ class Definition:
             "tries"}`` or null, `answers` maps an answer to its node or is null. A node has "graph"
             (the spec of a subgraph), "passes" (``{"input", "output"}`` of a subgraph), "map"
             (``{"over", "into"}``), "question" (``{"into"}``; each with a digest where it is a
-            function: "over_code"), "escalate" (``{"into"}``, null for a verdict), "fallback",
-            "on_budget" (names of nodes), "retry", "timeout" and "effects" when it has such a thing.
+            function: "over_code", and with the type that was given: "result", "answer"), "escalate"
+            (``{"into"}``, null for a verdict), "fallback", "on_budget" (names of nodes), "retry",
+            "timeout" and "effects" when it has such a thing.
         """
         return {
             "format": 1,
@@ -283,8 +285,9 @@ def _more(node: NodeDef) -> dict[str, Any]:
     child, items, question = node.child, node.map, node.question
     return {
         "graph": child and child.graph.spec(),
-        "map": items and _told({"over": items.over, "into": items.into}),
-        "question": question and _told({"into": question.into}),
+        "map": items
+        and _told({"over": items.over, "into": items.into}) | _typed("result", items.result),
+        "question": question and _told({"into": question.into}) | _typed("answer", question.answer),
         "passes": child and _told({"input": child.input, "output": child.output}),
         "fallback": node.fallback,
         "on_budget": node.on_budget,
@@ -304,6 +307,11 @@ def _told(parts: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[part] = of if isinstance(of, str) else dict(of)
     return found
+
+
+def _typed(part: str, of: Any) -> dict[str, str]:
+    """Say of which type something is; nothing where it is that of a field."""
+    return {} if of is None else {part: type_words(of)}
 
 
 def _router_spec(router: RouterDef) -> dict[str, Any]:

@@ -430,3 +430,33 @@ def test_a_migration_to_a_value_that_is_equal_in_python(
     run = graph.compile(store).resume("r")
     assert repr(run.values) == repr({"x": told, "seen": repr(told)})
     assert type(run.state.x) is type(told)
+
+
+def answered(answer: Any, *, within: bool) -> Any:
+    """Make a graph with a question whose answer is of a type, in a subgraph or not."""
+    graph = StateGraph(Listed, name="inner" if within else "m")
+    graph.add_question("q", prompt="Well?", into=lambda _answer: {}, answer=answer)
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    if not within:
+        return graph
+    outer = StateGraph(Listed, name="m")
+    outer.add_node("sub", graph, input={}, output={})
+    outer.add_edge(START, "sub")
+    outer.add_edge("sub", END)
+    return outer
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_an_answer_of_another_type_than_it_is_now(store: Any, within: bool) -> None:
+    """An answer that is stored and does not fit any more keeps the run from going on."""
+    flow = answered(str, within=within).compile(store)
+    flow.run({}, run_id="r")
+    flow.answer("r", "three", resume=False)
+    today = answered(int, within=within).compile(store)
+    assert "its answer, or where that goes, has changed" in str(
+        answered(str | None, within=within).compile(store).verdict("r")
+    )
+    with pytest.raises(MigrationError, match='its answer, "three", does not fit'):
+        today.resume("r")
+    assert flow.resume("r").status == "done"

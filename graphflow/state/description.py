@@ -12,7 +12,7 @@ from graphflow.state.codec import Schema, leaves
 from graphflow.state.schema import StateSchema
 from graphflow.state.secrets import is_needed
 
-__all__ = ["described"]
+__all__ = ["described", "type_words"]
 
 _NAMES: Final = frozenset({"ref", "schema_ref", "cls_name", "model_name", "title", "default"})
 """What a class is called, and what its fields begin with: stored values do not depend on that."""
@@ -36,7 +36,7 @@ def described(schema: StateSchema[Any]) -> dict[str, Any]:
         "class": schema.model.__qualname__,
         "fields": {
             name: {
-                "type": _type_words(info.annotation),
+                "type": type_words(info.annotation),
                 "reducer": r.name if (r := schema.reducers.get(name)) else None,
                 "replays": name in schema.replays,
                 "required": is_needed(info),
@@ -51,7 +51,7 @@ def described(schema: StateSchema[Any]) -> dict[str, Any]:
 _described: WeakKeyDictionary[StateSchema[Any], dict[str, Any]] = WeakKeyDictionary()
 
 
-def _type_words(annotation: Any) -> str:
+def type_words(annotation: Any) -> str:
     """Write a type without the modules that its parts come from: a script is one by itself."""
     if type(annotation) is type:
         return annotation.__name__
