@@ -314,6 +314,20 @@ MUTANTS = [
         KIT,
     ),
     mutant(
+        "functions are called twice when what shares their transaction fails",
+        "checkpoint/sqlite_group.py",
+        "            if self._results is None:\n",
+        "            if cursor:\n",
+        "tests/checkpoint/test_group_commit.py",
+    ),
+    mutant(
+        "a forked process has a copy of its parent's connection",
+        "checkpoint/open_files.py",
+        "    before=_registry.before_fork,\n",
+        "",
+        "tests/checkpoint/test_sqlite_file.py",
+    ),
+    mutant(
         "the log is emptied without the writers' lock",
         FILE,
         "        with writers:\n            writers.renew()\n",
