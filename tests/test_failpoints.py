@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from graphflow.errors import DatabaseUnavailableError, RunFailedError
 from graphflow.testing.failpoints import POINTS, crash_at, raise_at, seen_points
 from tests.chaos import IS_FULL
 from tests.rig.client import Killed, Rig
+from tests.rig.forge import rows
 from tests.rig.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parent.parent
@@ -118,9 +118,8 @@ def points_in(value: object) -> Iterator[str]:
 
 def tables(database: Path) -> set[str]:
     """List the tables of a database."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return {name for (name,) in found if not name.startswith("sqlite_")}
+    found = rows(database, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {name for (name,) in found if not name.startswith("sqlite_")}
 
 
 class Word(BaseModel):

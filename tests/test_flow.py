@@ -7,7 +7,6 @@ import json
 import operator
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +30,7 @@ from graphflow.errors import (
     StateError,
     StepError,
 )
+from tests.rig.forge import change
 
 
 class State(BaseModel):
@@ -600,8 +600,7 @@ def test_a_damaged_run_keeps_no_flow_open(tmp_path: Path) -> None:
     graph.add_edge("a", END)
     flow = graph.compile(tmp_path / "runs.db")
     bad, good = flow.run({}), flow.run({})
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as conn, conn:
-        conn.execute("UPDATE tasks SET node = 'b' WHERE run = 1")
+    change(tmp_path / "runs.db", "UPDATE tasks SET node = 'b' WHERE run = 1")
     flow.close()
     assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
     assert good.path == ["a"]
@@ -708,8 +707,6 @@ def test_two_that_begin_one_run_at_the_same_moment(tmp_path: Path, face: str) ->
 @pytest.mark.parametrize("given", ["{", "[]", "3"])
 def test_a_stored_input_that_is_none(tmp_path: Path, given: str) -> None:
     """To go on with a run whose stored input is damaged is refused in words that name it."""
-    import sqlite3
-
     from graphflow.checkpoint.digest import digest, digest_of
     from graphflow.checkpoint.sqlite_rows import FIXED
     from graphflow.errors import CheckpointCorruptError

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import amount
 from tests.rig.client import Killed, Rig
+from tests.rig.forge import rows
 from tests.rig.ledger import Ledger, read
 from tests.rig.scenarios import five
 
@@ -94,6 +93,5 @@ def test_check_07_a_kill_before_the_first_step_leaves_the_run_and_its_input(
         job = {"scenario": "line", "database": database, "ledger": tmp_path / "ledger"}
         passage = 3 if point == "commit.before" else 1  # after those of the tables and of step 0
         assert rig.do(**job, rounds=7, crash_at=(point, passage))["code"] == -9
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("select run_id, status, input_json from runs").fetchall()
-        assert rows == [("one", "running", '{"most":7}')]
+        found = rows(database, "select run_id, status, input_json from runs")
+        assert found == [("one", "running", '{"most":7}')]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from threading import Event, current_thread
@@ -19,6 +17,7 @@ from graphflow.errors import LeaseLostError, RunBusyError
 from graphflow.testing.processes import living_process
 from tests.chaos import amount
 from tests.rig.client import Rig
+from tests.rig.forge import rows
 from tests.rig.ledger import Ledger, read
 from tests.rig.scenarios import Rounds, dump, sides
 
@@ -138,8 +137,7 @@ def test_taking_over_says_who_lost_the_run(tmp_path: Path) -> None:
         assert flow.get("a").status == "running"
         assert flow.resume("a", take_over=True).status == "done"
     flow.close()
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
-        assert connection.execute("select epoch, owner from runs").fetchall() == [(3, None)]
+    assert rows(tmp_path / "runs.db", "select epoch, owner from runs") == [(3, None)]
 
 
 @pytest.mark.parametrize("file", [None, "runs.db"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import RunExistsError, RunNotFoundError, StateError
 from graphflow.records import TaskRecord, wall_ms
 from graphflow.run import Usage
+from tests.rig.forge import rows
 
 
 class State(BaseModel):
@@ -201,9 +201,7 @@ def test_a_run_in_memory_is_saved_as_it_is(tmp_path: Path) -> None:
         assert copy.records.spec == run.records.spec
         with pytest.raises(RunExistsError):
             run.save(path)
-    with sqlite3.connect(path) as conn:
-        assert conn.execute("select count(*) from steps").fetchone() == (5,)
-    conn.close()
+    assert rows(path, "select count(*) from steps") == [(5,)]
 
 
 def test_a_paused_run_that_is_saved_goes_on_from_the_file(tmp_path: Path) -> None:

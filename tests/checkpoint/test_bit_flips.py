@@ -15,24 +15,17 @@ from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import CheckpointCorruptError, GraphflowError
 from graphflow.records import Ending
 from graphflow.testing.records import (
-    a_call,
-    a_failure,
     a_goto,
     a_header,
-    a_memo,
-    a_question,
     a_snapshot,
     a_step,
     a_task,
-    an_item,
 )
 from tests.chaos import amount
 from tests.checkpoint import golden
+from tests.rig.forge import SPEC, change, store_loose
 
 FLIPS = amount(1_000, 5_000)
-SPEC = (
-    '{"name":"triage","state":{"fields":{"topic":{"reducer":null},"notes":{"reducer":"append"}}}}'
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +36,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     store = SqliteCheckpointer(db)
     lease = store.begin(a_header("by hand"), SPEC, a_step(0), a_snapshot(0), None)
     for step in (1, 2, 3):
-        for verb, record in (
-            (store.fail, a_failure(step)),
-            (store.call, a_call(step)),
-            (store.keep_item, an_item(step, 0)),
-            (store.memo, a_memo(step)),
-            (store.ask, a_question(step)),
-        ):
-            verb(lease, record)
+        store_loose(store, lease, step)
         if step < 3:
             snapshot = a_snapshot(2, since=0) if step == 2 else None
             store.commit(lease, a_step(step, tasks=2, joins=True, sends=True), snapshot, None)
@@ -183,13 +169,11 @@ def test_check_08_earlier_steps_are_still_readable(content: bytes, db: Path) -> 
     """After damage in a step, the run can be read up to the step before it."""
     db.write_bytes(content)
     whole = SqliteCheckpointer(db).load("done")
-    conn = sqlite3.connect(db)
-    conn.execute(
+    change(
+        db,
         'UPDATE tasks SET update_json = \'{"log":["other"]}\' WHERE step = 5 '
-        "AND run = (SELECT id FROM runs WHERE run_id = 'done')"
+        "AND run = (SELECT id FROM runs WHERE run_id = 'done')",
     )
-    conn.commit()
-    conn.close()
     store = SqliteCheckpointer(db)
     with pytest.raises(CheckpointCorruptError) as caught:
         store.load("done")

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from graphflow.records import Ending
 from graphflow.testing.failpoints import raise_at, seen_points
 from graphflow.testing.leases import VERBS, begin_run, do_verb
 from graphflow.testing.records import a_question, a_step
+from tests.rig.forge import dump
 
 WRITES = (*VERBS, "begin", "take", "stop")
 READS = ("load", "runs", "find", "spent")
@@ -73,12 +73,6 @@ def run(db: Path) -> Iterator[Run]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for other writers a moment only."""
     monkeypatch.setattr(sqlite_file, "_PATIENCE", 0.05)
-
-
-def dump(db: Path) -> str:
-    """Digest all that a database has."""
-    with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:
-        return sha256("\n".join(connection.iterdump()).encode()).hexdigest()
 
 
 @pytest.mark.parametrize("verb", WRITES)

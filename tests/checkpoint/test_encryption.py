@@ -50,6 +50,7 @@ from graphflow.testing.records import (
     an_item,
     facts,
 )
+from tests.rig.forge import change, rows
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 
@@ -66,22 +67,6 @@ def store(db):
     opened = SqliteCheckpointer(db, key=KEY)
     yield opened
     opened.close()
-
-
-def change(db, sql, *values):
-    """Change the file behind the checkpointer's back."""
-    conn = sqlite3.connect(db)
-    conn.execute(sql, values)
-    conn.commit()
-    conn.close()
-
-
-def rows(db, sql):
-    """Read from the file."""
-    conn = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
-    found = conn.execute(sql).fetchall()
-    conn.close()
-    return found
 
 
 # ------------------------------------------------------------------------- nothing can be read

@@ -13,6 +13,7 @@ from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import CheckpointCorruptError, RunFailedError
 from graphflow.run import Run
 from tests.checkpoint import golden
+from tests.rig.forge import change
 
 V4 = Path(__file__).parent.parent / "data" / "runs_v4.db"
 
@@ -81,10 +82,7 @@ def test_golden_digests_stay_true(db):
     read = {step.digest for h in store.runs() for step in store.load(h.run_id).steps}
     assert read <= written
     store.close()
-    conn = sqlite3.connect(db)
-    conn.execute("UPDATE decisions SET reason = 'because' WHERE step = 8")
-    conn.commit()
-    conn.close()
+    change(db, "UPDATE decisions SET reason = 'because' WHERE step = 8")
     store = SqliteCheckpointer(db)
     with pytest.raises(CheckpointCorruptError, match="step 8"):
         store.load("done")

@@ -15,19 +15,16 @@ from graphflow.testing.records import (
     NEW_SPEC_JSON,
     SPEC_JSON,
     TIME,
-    a_call,
-    a_failure,
     a_fork,
     a_goto,
     a_header,
-    a_memo,
     a_question,
     a_snapshot,
     a_step,
     a_task,
     an_adoption,
-    an_item,
 )
+from tests.rig.forge import change, store_loose
 
 FREE = {"runs": ["id"], "calls": ["id"]}
 KEYS = {
@@ -44,18 +41,6 @@ LOOSE = ("attempts", "calls", "items", "questions", "memos")
 TABLES = ("graphs", "runs", "steps", "tasks", "decisions", "snapshots", "adoptions", *LOOSE)
 
 
-def store_loose(store, lease, step):
-    """Store one row of each kind that stands alone."""
-    store.fail(lease, a_failure(step))
-    store.call(lease, a_call(step))
-    store.keep_item(lease, an_item(step, 0))
-    store.memo(lease, a_memo(step))
-    store.ask(lease, a_question(step))
-    if step < 4:
-        given = a_question(step, answer_json='"yes"', answered_at=TIME, answered_by="person")
-        store.answer(lease, given)
-
-
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     """Make a database with rows in every table: two runs, three steps, an open fourth."""
@@ -65,6 +50,8 @@ def content(tmp_path_factory):
         lease = store.begin(a_header(run_id), SPEC_JSON, a_step(0), a_snapshot(0), None)
         for step in (1, 2, 3):
             store_loose(store, lease, step)
+            given = a_question(step, answer_json='"yes"', answered_at=TIME, answered_by="person")
+            store.answer(lease, given)
             snapshot = {1: a_snapshot(1), 2: a_snapshot(2, since=1)}.get(step)
             done = a_step(step, tasks=2, joins=True, sends=True)
             if step == 3:
@@ -96,14 +83,6 @@ def columns():
             if row[1] not in FREE.get(table, ()):
                 yield table, row[1]
     store.close()
-
-
-def change(db, sql, *values):
-    """Change the file behind the checkpointer's back."""
-    conn = sqlite3.connect(db)
-    conn.execute(sql, values)
-    conn.commit()
-    conn.close()
 
 
 def changed(column, value):

@@ -35,6 +35,7 @@ from graphflow.testing.records import (
     facts,
 )
 from graphflow.upkeep import Wish
+from tests.rig.forge import change, rows
 
 numbers = count()
 DOCUMENT = "A contract. " * 1000
@@ -132,22 +133,6 @@ def test_long_lists_of_small_values_are_one_piece():
 
 
 # ------------------------------------------------------------------------------ in the database
-
-
-def rows(db, sql, *values):
-    """Read from the file."""
-    conn = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
-    found = conn.execute(sql, values).fetchall()
-    conn.close()
-    return found
-
-
-def change(db, sql, *values):
-    """Change the file behind the checkpointer's back."""
-    conn = sqlite3.connect(db)
-    conn.execute(sql, values)
-    conn.commit()
-    conn.close()
 
 
 LONG_TEXT = written({"doc": DOCUMENT, "n": 1})

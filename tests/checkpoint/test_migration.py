@@ -24,6 +24,7 @@ from graphflow.testing.records import (
     a_task,
     facts,
 )
+from tests.rig.forge import change
 
 OLD = Path(__file__).parent.parent / "data" / "runs_v1.db"
 """Written by version 0.1.0: a run that was paused by its limit, one that is done, and `open`, made
@@ -87,10 +88,7 @@ def test_an_old_run_goes_on(old):
 
 def test_damage_from_before_is_found(old):
     """The migration seals nothing anew: what was damaged before it is still found."""
-    conn = sqlite3.connect(old)
-    conn.execute("UPDATE tasks SET update_json = '{}' WHERE run = 1 AND step = 2")
-    conn.commit()
-    conn.close()
+    change(old, "UPDATE tasks SET update_json = '{}' WHERE run = 1 AND step = 2")
     store = SqliteCheckpointer(old)
     with pytest.raises(CheckpointCorruptError, match="step 2 of run 'paused'"):
         store.load("paused")

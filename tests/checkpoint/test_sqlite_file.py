@@ -24,6 +24,7 @@ from graphflow.errors import (
 )
 from graphflow.records import Ending
 from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
+from tests.rig.forge import change
 
 
 def begin(store, run_id="run-1", **more):
@@ -173,10 +174,7 @@ def test_a_file_that_is_no_database(db):
 
 def test_a_database_of_somebody_else(db):
     """A database with other tables, even of our names, is refused and left as it was."""
-    conn = sqlite3.connect(db)
-    conn.execute("CREATE TABLE runs (km REAL)")
-    conn.commit()
-    conn.close()
+    change(db, "CREATE TABLE runs (km REAL)")
     before = db.read_bytes()
     with pytest.raises(NotADatabaseError, match=r"not of graphflow \(it has runs\)"):
         SqliteCheckpointer(db)
@@ -188,13 +186,11 @@ def test_a_database_of_a_newer_graphflow(db, store):
     """A database with migrations that this version does not know is refused."""
     store.runs()
     store.close()
-    conn = sqlite3.connect(db)
-    conn.execute(
+    change(
+        db,
         "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
-        "VALUES ('graphflow', 'm999_future', '')"
+        "VALUES ('graphflow', 'm999_future', '')",
     )
-    conn.commit()
-    conn.close()
     with pytest.raises(NotADatabaseError, match=r"newer graphflow.*pip install -U"):
         SqliteCheckpointer(db)
 

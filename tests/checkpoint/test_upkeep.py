@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,14 @@ from graphflow.history import States
 from graphflow.records import Ending, Snapshot
 from graphflow.testing.families import begin_child
 from graphflow.testing.records import (
-    a_call,
-    a_failure,
     a_header,
     a_memo,
-    a_question,
     a_step,
-    an_item,
     facts,
 )
 from graphflow.testing.upkeep import SPEC, begin_counting, count_on, fork_counting
 from graphflow.upkeep import Wish
+from tests.rig.forge import change, rows, store_loose
 
 WRITER = """
 import sys
@@ -63,34 +61,14 @@ def store(db):
 @pytest.fixture
 def count(db):
     """Ask a database something, past the checkpointer."""
-
-    def ask(sql, *given):
-        conn = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
-        try:
-            return conn.execute(sql, given).fetchall()
-        finally:
-            conn.close()
-
-    return ask
-
-
-def change(db, sql, *given):
-    """Change a database past the checkpointer."""
-    conn = sqlite3.connect(db)
-    with conn:
-        assert conn.execute(sql, given).rowcount
-    conn.close()
+    return partial(rows, db)
 
 
 def a_long_run(store, run_id="run-1", steps=20, ending="done"):
     """Store a run with rows of every kind."""
     lease = begin_counting(store, run_id)
     for step in range(1, steps + 1):
-        store.fail(lease, a_failure(step))
-        store.call(lease, a_call(step))
-        store.keep_item(lease, an_item(step, 0))
-        store.ask(lease, a_question(step))
-        store.memo(lease, a_memo(step))
+        store_loose(store, lease, step)
         store.end(begin_child(store, lease, step), Ending("done"))
         count_on(store, lease, step, snapshot=step if step % 7 == 0 else None)
     store.end(lease, Ending(ending))

@@ -1,12 +1,12 @@
 """Commands about all runs go on when one run is damaged: they name it, and do the others."""
 
 import json
-import sqlite3
 
 import pytest
 
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.records import DamagedHeader
+from tests.rig.forge import change
 
 
 @pytest.fixture(params=["status = 'xx'", "created_at = x'ff'", "graph_version = 'x'"])
@@ -15,10 +15,7 @@ def damaged(call, folder, request):
     for run_id in ("broken", "sound"):
         given = ("--input", '{"n": 200}', "--run-id", run_id, "--db", "runs.db")
         assert call("run", "asking.py:graph", *given).exit_code == 3
-    conn = sqlite3.connect(folder / "runs.db")
-    conn.execute(f"UPDATE runs SET {request.param} WHERE run_id = 'broken'")
-    conn.commit()
-    conn.close()
+    change(folder / "runs.db", f"UPDATE runs SET {request.param} WHERE run_id = 'broken'")
     return folder / "runs.db"
 
 

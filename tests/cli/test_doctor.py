@@ -5,6 +5,7 @@ import sqlite3
 
 from graphflow.checkpoint.disk import file_system, is_network
 from graphflow.checkpoint.sqlite_health import wal_reset_words
+from tests.rig.forge import change
 
 
 def a_run(call, text="hi"):
@@ -45,11 +46,8 @@ def test_doctor_verifies_what_is_stored(call, document, folder):
     for text in ("hi", "fail"):
         a_run(call, text)
     assert document("doctor", "--db", "a.db", "--verify")["verify"] == {"problems": 0}
-    conn = sqlite3.connect("a.db")
-    with conn:
-        conn.execute("UPDATE tasks SET node = 'x' WHERE step = 2")
-        conn.execute("UPDATE runs SET reason = 'x' WHERE status = 'failed'")
-    conn.close()
+    change("a.db", "UPDATE tasks SET node = 'x' WHERE step = 2")
+    change("a.db", "UPDATE runs SET reason = 'x' WHERE status = 'failed'")
     found = document("doctor", "--db", "a.db", "--verify", code=1)["findings"]
     assert [(one["kind"], one["step"]) for one in found] == [("problem", 2), ("problem", -1)]
     assert len({one["run_id"] for one in found}) == 2

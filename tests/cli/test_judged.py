@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.rig.forge import change
+
 ONE = """
 from typing import Annotated
 from pydantic import BaseModel
@@ -101,12 +103,7 @@ def test_doctor_judges_a_file_that_cannot_be_written(call, runs, folder):
 
 def test_doctor_tells_a_damaged_run(call, document, runs):
     """A run that is damaged is told as such; the others are judged."""
-    import sqlite3
-
-    conn = sqlite3.connect(runs)
-    conn.execute("UPDATE tasks SET update_json = '{}' WHERE node = 'read'")
-    conn.commit()
-    conn.close()
+    change(runs, "UPDATE tasks SET update_json = '{}' WHERE node = 'read'")
     result = call("doctor", "one.py:graph", "--db", "a.db")
     assert result.exit_code == 1
     assert "damaged" in result.stdout

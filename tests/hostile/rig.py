@@ -26,26 +26,20 @@ from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import GraphflowError, did_you_mean
 from graphflow.render.wording import clean
 from graphflow.testing.records import (
-    a_call,
-    a_failure,
     a_goto,
     a_header,
-    a_memo,
-    a_question,
     a_snapshot,
     a_step,
     a_task,
-    an_item,
 )
 from tests.checkpoint import golden
 from tests.hostile.faces import commands, reads, turns
 from tests.hostile.sealing import reseal
 from tests.hostile.values import hostile_value
+from tests.rig.forge import SPEC, store_loose
 
 SECONDS = 20.0
 """In which a face must have answered, on a machine that does other things too."""
-SPEC = json.dumps({"name": "triage", "state": {"fields": {
-    "topic": {"reducer": None}, "notes": {"reducer": "append"}}}})  # fmt: skip
 UNSEALABLE = (sqlite3.Error, TypeError, ValueError)
 FORBIDDEN = (
     "compile", "ctypes.", "code.", "exec", "ftplib.", "http.", "import", "marshal.", "os.exec",
@@ -177,19 +171,11 @@ def _write_by_hand(path: Path) -> None:
     store = SqliteCheckpointer(path)
     lease = store.begin(a_header("by hand"), SPEC, a_step(0), a_snapshot(0), None)
     for step in (1, 2):
-        _write_loose(store, lease, step)
+        store_loose(store, lease, step)
         store.commit(lease, a_step(step, tasks=2, joins=True, sends=True), None, None)
     store.keep(lease, 3, a_task(0, goto=a_goto(), items=3))
-    _write_loose(store, lease, 3)
+    store_loose(store, lease, 3)
     store.close()
-
-
-def _write_loose(store: Any, lease: Any, step: int) -> None:
-    store.fail(lease, a_failure(step))
-    store.call(lease, a_call(step))
-    store.keep_item(lease, an_item(step, 0))
-    store.memo(lease, a_memo(step))
-    store.ask(lease, a_question(step))
 
 
 def _is_ours(error: BaseException) -> bool:

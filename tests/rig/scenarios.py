@@ -9,9 +9,8 @@ import asyncio
 import os
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +54,7 @@ from graphflow.testing.records import (
     an_item,
 )
 from graphflow.upkeep import Wish
+from tests.rig.forge import dump
 from tests.rig.ledger import Ledger
 
 __all__ = ["OTHERS", "ROUNDS", "SCENARIOS", "Rounds", "dump", "five"]
@@ -429,12 +429,6 @@ def hurried_take_over(database: Path, ledger: Ledger, rounds: int) -> dict[str, 
         return take_over(database, ledger, rounds)
     except DatabaseUnavailableError as error:
         return {"error": str(error)}
-
-
-def dump(database: Path) -> str:
-    """Digest all that a database has."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return sha256("\n".join(connection.iterdump()).encode()).hexdigest()
 
 
 OTHERS: dict[str, Act] = {
