@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from graphflow import END, START, Context, Retry, StateGraph, append
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import LeaseLostError, RunBusyError
+from graphflow.errors import LeaseLostError, RunBusyError, RunFailedError
 from graphflow.names import new_run_id
 from graphflow.records import Ending
 from graphflow.testing.processes import living_process
@@ -97,7 +97,7 @@ def test_a_failure_after_an_answer_is_a_failure(clock: str, store: Any) -> None:
     flow = asking_graph(failures).compile(store)
     paused = flow.run({})
     assert paused.open["asks"] == "asking"
-    with pytest.raises(Exception, match="away again"):
+    with pytest.raises(RunFailedError, match="away again"):
         flow.answer(paused.run_id, "yes")
     run = flow.get(paused.run_id)
     assert (run.status, run.open["asks"]) == ("failed", "failed")

@@ -6,7 +6,7 @@ from graphflow.checkpoint.copy import copy_run
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
-from graphflow.errors import RunExistsError
+from graphflow.errors import CheckpointError, RunExistsError
 from graphflow.records import Ending
 from graphflow.testing.families import begin_child
 from graphflow.testing.leases import begin_run
@@ -98,7 +98,7 @@ def test_a_copy_is_made_once_and_wholly(origin, store):
         copy_run(origin.load("run-1"), store)
     half = origin.load("run-1/1:work#0")
     half.header.run_id, half.steps[1].step = "half", 7
-    with pytest.raises(Exception, match="step 7"):
+    with pytest.raises(CheckpointError, match="step 7"):
         copy_run(half, store)
     assert [header.run_id for header in store.runs()] == ["run-1"]
 

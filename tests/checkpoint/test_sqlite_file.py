@@ -213,6 +213,9 @@ def test_an_empty_file_becomes_a_database(db):
     store = SqliteCheckpointer(db)
     begin(store)
     store.close()
+    again = SqliteCheckpointer(db)
+    assert [header.run_id for header in again.runs()] == ["run-1"]
+    again.close()
 
 
 # -- when it cannot be used -----------------------------------------------------------------
@@ -353,6 +356,7 @@ def test_a_folder_that_went_before_the_store(tmp_path):
     begin(store)
     shutil.rmtree(folder)
     store.close()
+    assert not folder.exists()
 
 
 def test_a_file_that_was_deleted(db, store):
