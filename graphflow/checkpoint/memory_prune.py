@@ -9,6 +9,7 @@ from graphflow.checkpoint.pruning import RunFacts, plan
 from graphflow.checkpoint.refusals import check_idle, part_of, still_shared
 from graphflow.checkpoint.rows import (
     Row,
+    adoption_row,
     attempt_row,
     call_row,
     decision_row,
@@ -125,7 +126,7 @@ def _cut(runs: dict[str, MemoryRun], run: MemoryRun, first: int) -> None:
     run.steps = [step for step in run.steps if step.step >= first]
     kept = {snapshot.step: snapshot for snapshot in run.snapshots if snapshot.step >= first} | new
     run.snapshots = [kept[step] for step in sorted(kept)]
-    last = max((known.step for known, _ in run.adoptions if known.step < first), default=first)
+    last = _last_adopted(run, first)
     run.adoptions = [pair for pair in run.adoptions if pair[0].step >= last]
     run.attempts = [attempt for attempt in run.attempts if attempt.step >= first]
     run.calls = [call for call in run.calls if call.step >= first]
@@ -155,7 +156,9 @@ def _rows(run: MemoryRun, below: int) -> Mapping[str, Iterable[Row]]:
     steps = [step for step in run.steps if step.step < below]
     kept = run.kept.values() if below == _NEVER else ()
     snapshots = [s for s in run.snapshots if s.step < below]
+    gone = below if below == _NEVER else _last_adopted(run, below)
     return {
+        "adoptions": [adoption_row(told) for told, _ in run.adoptions if told.step < gone],
         "steps": map(step_row, steps),
         "tasks": map(task_row, [*(task for step in steps for task in step.tasks), *kept]),
         "decisions": [decision_row(0, d) for step in steps for d in step.decisions],
@@ -166,6 +169,11 @@ def _rows(run: MemoryRun, below: int) -> Mapping[str, Iterable[Row]]:
         "questions": [question_row(one) for one in run.questions.values() if one.step < below],
         "memos": [memo_row(one) for one in run.memos.values() if one.step < below],
     }
+
+
+def _last_adopted(run: MemoryRun, first: int) -> int:
+    """Find the step of the adoption by which a step was written; those before it go in a cut."""
+    return max((known.step for known, _ in run.adoptions if known.step < first), default=0)
 
 
 def _bytes(row: Row) -> int:

@@ -30,6 +30,10 @@ _SHARED: Final = (
     "(SELECT 1 FROM value_uses other WHERE other.value = id AND other.run < value_uses.run)"
 )
 """The long values that a run has used before any other run that still does."""
+_LAST: Final = (
+    "(SELECT max(step) FROM adoptions last WHERE last.run = adoptions.run AND last.step < ?)"
+)
+"""Of a cut: the adoption by which the first step is written that is left, stays."""
 _OF: Final = (
     "CASE typeof({0}) WHEN 'text' THEN length(CAST({0} AS BLOB)) WHEN 'null' THEN 0 ELSE 8 END"
 )
@@ -63,17 +67,17 @@ def bytes_of(cursor: "Cursor", numbers: Sequence[int], below: int | None = None)
     Args:
         cursor: In a transaction.
         numbers: Those of the runs in their table.
-        below: Only rows of steps before this one; None: all.
+        below: Only what goes when this step becomes the first one; None: all.
 
     Returns:
         The bytes in each table.
     """
     found = {}
-    for table in OF_RUNS if below is None else OF_STEPS:
+    for table in OF_RUNS if below is None else ("adoptions", *OF_STEPS):
         each = _sums.get(table) or _sum_of(cursor, table)
         place = "id = ?" if table == "runs" else "run = ?"
         if below is not None:
-            place += " AND step < ?"
+            place += f" AND step < {_LAST if table == 'adoptions' else '?'}"
         sql = f"SELECT coalesce(sum({each}), 0) FROM {table} WHERE {place}"  # noqa: S608 - our own names, and those of the columns of our own tables
         more = () if below is None else (below,)
         found[table] = sum(cursor.execute(sql, (run, *more)).fetchone()[0] for run in numbers)

@@ -27,9 +27,11 @@ from graphflow.testing.records import (
     an_item,
     facts,
 )
+from graphflow.upkeep import Wish
 
 __all__ = ["AdoptionContract"]
 
+_FOLDED = '{"name":"triage","state":{"fields":{"notes":{"reducer":"append"}}}}'
 _OLD, _NEW = {"name": "triage"}, {"name": "triage", "version": 2}
 
 
@@ -222,6 +224,22 @@ class AdoptionContract:
             store.begin(early, SPEC_JSON, a_step(step), a_snapshot(step), None)
             uses = [(use.first, use.version) for use in store.load(early.run_id).uses]
             assert uses == [(0, 1), (step, 3)] if step else [(0, 3)]
+
+    def test_a_cut_counts_the_adoptions_that_go(self, store: Checkpointer) -> None:
+        """What a prune says it drops has the adoptions too, and so has the size of a run."""
+        lease = begin_run(store)
+        sizes = [store.size("run-1").bytes]
+        for step, text in ((1, "x" * 3000), (3, "é")):
+            for n in range(step - 1 or 1, step + 1):
+                store.commit(lease, a_step(n), a_snapshot(n), None)
+            state = f'{{"text":"{text}","notes":[]}}'
+            _adopt(store, lease, step, spec_json=_FOLDED, state_json=state, nodes={})
+            sizes.append(store.size("run-1").bytes)
+        store.commit(lease, a_step(4), a_snapshot(4), Ending("done"))
+        assert sizes[1] > sizes[0] + 3000
+        size, foreseen = store.size("run-1").bytes, store.prune(Wish(steps=0), dry_run=True)
+        assert store.prune(Wish(steps=0)) == foreseen
+        assert foreseen.bytes >= size - store.size("run-1").bytes > 3000
 
     def test_only_the_last_step_is_gone_on_from(self, store: Checkpointer) -> None:
         """An adoption of another step is refused, and stores nothing."""
