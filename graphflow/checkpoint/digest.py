@@ -6,11 +6,10 @@ this finds damage, not tampering. Of a database with a key it is the HMAC-SHA256
 make who does not have the key (see `Columns.digest_of`).
 """
 
-from _json import make_encoder
+import json
 from collections.abc import Callable
 from hashlib import sha256
-from json.encoder import encode_basestring
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
 from graphflow.records import Snapshot
 
@@ -18,14 +17,11 @@ __all__ = ["Hash", "compact", "digest", "digest_of", "sealed", "snapshot_digest"
 
 _Rows = TypeVar("_Rows", bound=tuple[object, ...])
 
-# A JSONEncoder makes this anew for each text, which takes longer than to write a row.
-# What should be text and was made bytes by damage must not look as it did: so `repr`
-_pieces: Final = make_encoder(None, repr, encode_basestring, None, ":", ",", False, False, True)
-
-
-def compact(value: object) -> str:
-    """Write a value as the digests cover it: as JSON without blanks."""
-    return "".join(_pieces(value, 0))
+# What should be text and was made bytes by damage must not look as it did
+compact = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, check_circular=False, default=repr
+).encode
+"""Write a value as the digests cover it."""
 
 
 def digest_of(text: str) -> str:

@@ -3,7 +3,6 @@
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import Final, Literal
 
 from graphflow.checkpoint.guard import guard
@@ -20,10 +19,6 @@ _SYNCHRONOUS: Final = {
     "full": "PRAGMA synchronous = FULL",
     "normal": "PRAGMA synchronous = NORMAL",
 }
-
-# None stays None, for all of the process. Without an adapter Python 3.11 raises an error inside, to
-# find that there is none, for each NULL: a twentieth of the time of a step, which has five.
-sqlite3.register_adapter(NoneType, lambda none: none)
 
 
 @dataclass(frozen=True, slots=True)
