@@ -1,6 +1,6 @@
 """The tables of a database of runs: how they came, and whether they are ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +14,8 @@ from graphflow.checkpoint.sqlite_tables import (
     CHANGES_8,
     CHANGES_9,
     TABLES,
-    VIEWS,
-    VIEWS_3,
 )
+from graphflow.checkpoint.sqlite_views import VIEWS, VIEWS_3, VIEWS_10
 from graphflow.errors import NotADatabaseError
 
 if TYPE_CHECKING:
@@ -29,64 +28,32 @@ __all__ = ["prepare"]
 _SET: Final = "graphflow"
 
 
-def _create_tables(db: "Database") -> None:
-    for statement in TABLES:
-        db.execute(statement)
+def _change(
+    statements: Sequence[str] = (), views: Mapping[str, str] | None = None
+) -> Callable[["Database"], None]:
+    """Make a migration of statements, and of views that replace those of their names."""
 
+    def migrate(db: "Database") -> None:
+        for statement in statements:
+            db.execute(statement)
+        for name, sql in (views or {}).items():
+            db.create_view(name, sql, replace=True)
 
-def _create_views(db: "Database") -> None:
-    for name, sql in VIEWS.items():
-        db.create_view(name, sql, replace=True)
-
-
-def _add_families_and_pauses(db: "Database") -> None:
-    for statement in CHANGES_3:
-        db.execute(statement)
-    for name, sql in VIEWS_3.items():
-        db.create_view(name, sql, replace=True)
-
-
-def _add_partial_snapshots(db: "Database") -> None:
-    for statement in CHANGES_4:
-        db.execute(statement)
-
-
-def _add_seals(db: "Database") -> None:
-    for statement in CHANGES_5:
-        db.execute(statement)
-
-
-def _add_adoptions(db: "Database") -> None:
-    for statement in CHANGES_6:
-        db.execute(statement)
-
-
-def _add_shared_values(db: "Database") -> None:
-    for statement in CHANGES_7:
-        db.execute(statement)
-
-
-def _add_pruning(db: "Database") -> None:
-    for statement in CHANGES_8:
-        db.execute(statement)
-
-
-def _add_encryption(db: "Database") -> None:
-    for statement in CHANGES_9:
-        db.execute(statement)
+    return migrate
 
 
 # A released migration never changes; a change of the tables is one more at the end.
 _MIGRATIONS: Final[tuple[tuple[str, Callable[["Database"], None]], ...]] = (
-    ("m001_tables", _create_tables),
-    ("m002_views", _create_views),
-    ("m003_families_and_pauses", _add_families_and_pauses),
-    ("m004_partial_snapshots", _add_partial_snapshots),
-    ("m005_seals", _add_seals),
-    ("m006_adoptions", _add_adoptions),
-    ("m007_shared_values", _add_shared_values),
-    ("m008_pruning", _add_pruning),
-    ("m009_encryption", _add_encryption),
+    ("m001_tables", _change(TABLES)),
+    ("m002_views", _change(views=VIEWS)),
+    ("m003_families_and_pauses", _change(CHANGES_3, VIEWS_3)),
+    ("m004_partial_snapshots", _change(CHANGES_4)),
+    ("m005_seals", _change(CHANGES_5)),
+    ("m006_adoptions", _change(CHANGES_6)),
+    ("m007_shared_values", _change(CHANGES_7)),
+    ("m008_pruning", _change(CHANGES_8)),
+    ("m009_encryption", _change(CHANGES_9)),
+    ("m010_updates_of_texts", _change(views=VIEWS_10)),
 )
 
 

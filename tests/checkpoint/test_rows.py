@@ -395,6 +395,7 @@ def test_the_schema_is_read_without_graphflow(shown, db):
         "m007_shared_values",
         "m008_pruning",
         "m009_encryption",
+        "m010_updates_of_texts",
     ]
     plain = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     assert plain.execute("SELECT count(*) FROM path").fetchone() == (3,)
