@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from graphflow import END, START, Context, Flow, Limits, Run, RunFailedError, St
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import AnswerError, LeaseLostError, RunError, RunNotFoundError
 from graphflow.events import DoneEvent
+from tests.rig import shapes
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,25 +30,7 @@ class State(BaseModel):
     reply: str = ""
 
 
-def line(**bodies: Any) -> StateGraph[State]:
-    """Make a chain of nodes."""
-    graph = StateGraph(State, name="line")
-    names = list(bodies)
-    for name, body in bodies.items():
-        graph.add_node(name, body)
-    for source, target in zip([START, *names], [*names, END], strict=True):
-        graph.add_edge(source, target)
-    return graph
-
-
-def wide(**bodies: Any) -> StateGraph[State]:
-    """Make nodes side by side."""
-    graph = StateGraph(State, name="wide")
-    for name, body in bodies.items():
-        graph.add_node(name, body)
-        graph.add_edge(START, name)
-        graph.add_edge(name, END)
-    return graph
+line, wide = partial(shapes.line, State), partial(shapes.wide, State)
 
 
 def asking() -> StateGraph[State]:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import GeneratorType
 from typing import Annotated, Any
@@ -34,6 +35,7 @@ from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import DefinitionError, GraphflowError, InputError, RunBusyError
+from tests.rig import shapes
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,25 +50,7 @@ class State(BaseModel):
     results: list[str] = Field(default_factory=list)
 
 
-def line(**bodies: Any) -> StateGraph[State]:
-    """Make a chain of nodes."""
-    graph = StateGraph(State, name="line")
-    names = list(bodies)
-    for name, body in bodies.items():
-        graph.add_node(name, body)
-    for source, target in zip([START, *names], [*names, END], strict=True):
-        graph.add_edge(source, target)
-    return graph
-
-
-def wide(**bodies: Any) -> StateGraph[State]:
-    """Make nodes side by side."""
-    graph = StateGraph(State, name="wide")
-    for name, body in bodies.items():
-        graph.add_node(name, body)
-        graph.add_edge(START, name)
-        graph.add_edge(name, END)
-    return graph
+line, wide = partial(shapes.line, State), partial(shapes.wide, State)
 
 
 def say(word: str) -> Any:

@@ -7,6 +7,7 @@ import gc
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -29,6 +30,7 @@ from graphflow.channel import Channel
 from graphflow.errors import InputError, RouterError, RunBusyError, RunNotFoundError
 from graphflow.events import CustomEvent, DoneEvent, NodeEvent, RunEvent, StepEvent
 from graphflow.testing.llm import FakeLLM
+from tests.rig import shapes
 
 
 class State(BaseModel):
@@ -43,25 +45,7 @@ def say(word: str) -> Any:
     return lambda s: {"log": [word]}
 
 
-def line(**bodies: Any) -> StateGraph[State]:
-    """Make a chain of nodes."""
-    graph = StateGraph(State, name="line")
-    names = list(bodies)
-    for name, body in bodies.items():
-        graph.add_node(name, body)
-    for source, target in zip([START, *names], [*names, END], strict=True):
-        graph.add_edge(source, target)
-    return graph
-
-
-def wide(**bodies: Any) -> StateGraph[State]:
-    """Make nodes side by side."""
-    graph = StateGraph(State, name="wide")
-    for name, body in bodies.items():
-        graph.add_node(name, body)
-        graph.add_edge(START, name)
-        graph.add_edge(name, END)
-    return graph
+line, wide = partial(shapes.line, State), partial(shapes.wide, State)
 
 
 def loop(until: int) -> StateGraph[State]:
