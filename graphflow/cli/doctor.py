@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 from graphflow.cli.compiled import looked_at
 from graphflow.cli.exits import Exit
 from graphflow.cli.judged import judge_runs
-from graphflow.cli.options import database_option, json_option
+from graphflow.cli.options import TARGET, database_option, json_option
 from graphflow.cli.output import Output
 from graphflow.cli.target import load_target
 from graphflow.cli.words import aligned, on_a_line
@@ -53,15 +54,16 @@ class Part:
 def doctor(target: str | None, verify: bool, database: str, as_json: bool) -> None:
     """Say how the database fares: SQLite's settings, its files and where they lie, its runs.
 
-    With a TARGET (module:attr or path.py:attr) every open run of that graph is judged against
-    today's code, before it is deployed: whether it can go on, what differs, and what to write.
-    Of a compiled flow its own file is looked at, if --db names no other. Nothing is changed.
+    With a TARGET (module:attr or path.py:attr; GRAPHFLOW_TARGET when it is left out) every open
+    run of that graph is judged against today's code, before it is deployed: whether it can go on,
+    what differs, and what to write. Of a compiled flow its own file is looked at, if --db names no
+    other. Without any only the database is looked at. Nothing is changed.
 
     Exit code 1 when something is lost, or can be, or when a run could not go on; warnings do not
     count.
     """
     with Output(as_json=as_json) as out:
-        parts = _parts(database, target, verify=verify)
+        parts = _parts(database, target or os.environ.get(TARGET), verify=verify)
         findings = [found for part in parts for found in part.findings]
         _tell(out, parts, findings)
     if any(found.kind == "problem" for found in findings):
@@ -69,13 +71,13 @@ def doctor(target: str | None, verify: bool, database: str, as_json: bool) -> No
 
 
 def _parts(database: str, target: str | None, *, verify: bool) -> list[Part]:
-    found = None if target is None else load_target(target)
+    found = load_target(target) if target else None
     try:
         with looked_at(found, database) as store:
             parts = [_database(store)]
             if verify:
                 parts.append(_verified(store))
-            if target is not None and found is not None:
+            if target and found is not None:
                 judged = judge_runs(target, found, store)
                 parts.append(Part("judged", judged.document, judged.lines, judged.findings))
             return parts

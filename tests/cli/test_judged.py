@@ -115,6 +115,21 @@ def test_doctor_of_a_wrong_target(call, runs):
     assert call("doctor", "one.py:nothing", "--db", "a.db").exit_code == 2
 
 
+def test_doctor_judges_what_the_environment_names(call, document, runs, monkeypatch):
+    """GRAPHFLOW_TARGET stands in for a TARGET that is left out; one that is typed goes before."""
+    assert call("doctor", "--db", "a.db").exit_code == 0
+    assert "judged" not in document("doctor", "--db", "a.db")
+    monkeypatch.setenv("GRAPHFLOW_TARGET", "two.py:graph")
+    result = call("doctor", "--db", "a.db")
+    assert (result.exit_code, "refused" in result.stdout) == (1, True)
+    found = json.loads(call("doctor", "--db", "a.db", "--json").stdout)
+    assert found["judged"]["target"] == "two.py:graph"
+    assert call("doctor", "three.py:graph", "--db", "a.db").exit_code == 0
+    monkeypatch.setenv("GRAPHFLOW_TARGET", "")
+    assert "judged" not in document("doctor", "--db", "a.db")
+    assert "GRAPHFLOW_TARGET" in call("doctor", "--help").stdout
+
+
 def test_doctor_of_a_flow_looks_at_its_own_file(call, document, runs, folder):
     """A compiled flow has a file of its own, which --db takes the place of when it is typed."""
     (folder / "own.py").write_text(TWO + 'flow = graph.compile("a.db")\n')
