@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from graphflow.as_of import Seen, as_of
 from graphflow.change.judge import state_of
+from graphflow.change.values import same_json
 from graphflow.errors import RunNotFoundError, StateError
 from graphflow.history import States, values_now
 from graphflow.names import named
@@ -162,8 +163,7 @@ class Run(Generic[S]):
             RunNotFoundError: The run has no such step.
         """
         self._check_step(step)
-        values: dict[str, Any] = json.loads(self._states.text_at(step))
-        return values
+        return dict(json.loads(self._states.text_at(step)))
 
     def diff(self, step: int) -> dict[str, tuple[Any, Any]]:
         """Say what a step changed; what a migration did before it is no change of it.
@@ -178,7 +178,7 @@ class Run(Generic[S]):
         return {
             name: (before.get(name), value)
             for name, value in after.items()
-            if name not in before or before[name] != value
+            if name not in before or not same_json(before[name], value)
         }
 
     def compare(self, other: Run[Any]) -> Comparison:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from graphflow.change.values import same_json
 from graphflow.history import values_at, values_now
 from graphflow.records import DecisionRecord, RunRecords, Sent, StepRecord
 from graphflow.render.wording import columns, counted, cut, label_of
@@ -119,7 +120,7 @@ def _parting(left: RunRecords, right: RunRecords, first: int) -> int | None:
     for number, (one, other) in enumerate(pairs, first):
         if one is None or other is None or _essence(one) != _essence(other):
             return number
-        if number in begun and values_at(left, number) != values_at(right, number):
+        if number in begun and not same_json(values_at(left, number), values_at(right, number)):
             return number
     return None
 
@@ -173,7 +174,7 @@ def _differing(left: dict[str, Any], right: dict[str, Any]) -> dict[str, tuple[A
     return {
         name: (left.get(name), right.get(name))
         for name in dict.fromkeys((*left, *right))
-        if name not in left or name not in right or left[name] != right[name]
+        if name not in left or name not in right or not same_json(left[name], right[name])
     }
 
 
@@ -196,7 +197,8 @@ def _values(left: Any, right: Any) -> tuple[str, str]:
     shared = 0
     if isinstance(left, list) and isinstance(right, list):
         pairs = zip(left, right, strict=False)
-        shared = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
+        other = (i for i, (a, b) in enumerate(pairs) if not same_json(a, b))
+        shared = next(other, min(len(left), len(right)))
     if not shared:
         return cut(repr(left), _WIDE), cut(repr(right), _WIDE)
     head = f"{counted(shared, 'item')}, then "

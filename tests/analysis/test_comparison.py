@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from graphflow import END, START, Decision, Route, StateGraph, append
 from graphflow.cli.main import cli
@@ -211,6 +212,31 @@ def test_how_both_stand_is_said() -> None:
 
     assert (found.is_same, found.statuses) == (True, ("paused", "cancelled"))
     assert str(found).splitlines()[-1].split() == ["status", "paused", "|", "cancelled"]
+
+
+class Loose(BaseModel):
+    value: JsonValue = 1
+    items: list[JsonValue] = []
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1, 1.0), ([1], [True])])
+def test_values_are_compared_as_they_are_stored(one: JsonValue, other: JsonValue) -> None:
+    """What Python calls equal and JSON writes in another way is a change, and a difference."""
+    graph = StateGraph(Loose, name="loose")
+    graph.add_node("change", lambda _: {"value": other})
+    graph.add_edge(START, "change")
+    graph.add_edge("change", END)
+    flow = graph.compile(pause_before=["change"])
+    left, right = (flow.run({"value": value, "items": ["a", value]}) for value in (one, other))
+    changed = flow.resume(left.run_id)
+
+    found = left.compare(right)
+
+    assert repr(changed.diff(1)) == repr({"value": (one, other)})
+    assert found.parted == 0
+    assert found.fields.keys() == {"value", "items"}
+    assert f"1 item, then [{other!r}]" in str(found)
+    assert left.compare(left).is_same
 
 
 def test_the_command(tmp_path: Path) -> None:
