@@ -145,13 +145,17 @@ def _essence(step: StepRecord) -> tuple[object, ...]:
 def _partings(left: StepRecord | None, right: StepRecord | None) -> Iterator[Parting]:
     one, other = _by_router(left), _by_router(right)
     for source, router in dict.fromkeys((*one, *other)):
-        sides = one.get((source, router)), other.get((source, router))
-        if _way(sides[0]) != _way(sides[1]):
-            yield Parting(source, router, *sides)
+        for sides in zip_longest(one.get((source, router), ()), other.get((source, router), ())):
+            if _way(sides[0]) != _way(sides[1]):
+                yield Parting(source, router, *sides)
 
 
-def _by_router(step: StepRecord | None) -> dict[tuple[str, str], DecisionRecord]:
-    return {} if step is None else {(d.source, d.router): d for d in step.decisions}
+def _by_router(step: StepRecord | None) -> dict[tuple[str, str], list[DecisionRecord]]:
+    """List what each router decided; of a node's goto there is one for each of its tasks."""
+    found: dict[tuple[str, str], list[DecisionRecord]] = {}
+    for decision in step.decisions if step is not None else ():
+        found.setdefault((decision.source, decision.router), []).append(decision)
+    return found
 
 
 def _way(decision: DecisionRecord | None) -> tuple[object, ...] | None:

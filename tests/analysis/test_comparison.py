@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
-from graphflow import END, START, Decision, Route, StateGraph, append
+from graphflow import END, START, Command, Decision, Route, Send, StateGraph, append
 from graphflow.cli.main import cli
 
 
@@ -237,6 +237,32 @@ def test_values_are_compared_as_they_are_stored(one: JsonValue, other: JsonValue
     assert found.fields.keys() == {"value", "items"}
     assert f"1 item, then [{other!r}]" in str(found)
     assert left.compare(left).is_same
+
+
+def test_each_goto_of_a_node_counts() -> None:
+    """Tasks of one node choose for themselves: each choice that differs is a parting of its own."""
+
+    class Turns(BaseModel):
+        at: int = 0
+
+    ways = {0: "left", 1: "left", 2: "right"}
+    graph = StateGraph(Turns, name="turns")
+    graph.add_conditional_edges(START, lambda _: [Send("turn", {"at": n}) for n in ways], ["turn"])
+    graph.add_node(
+        "turn", lambda state: Command(goto=ways[state.at]), targets=["left", "right", END]
+    )
+    for name in ("left", "right"):
+        graph.add_node(name, lambda _: None)
+        graph.add_edge(name, END)
+    first = graph.compile().run({})
+    ways.update({1: "right", 2: "left"})
+
+    found = first.compare(graph.compile().run({}))
+
+    assert found.parted == 1
+    sides = [(one.left, one.right) for one in found.decisions]
+    chosen = [tuple(side and side.chosen for side in pair) for pair in sides]
+    assert chosen == [(("left",), ("right",)), (("right",), ("left",))]
 
 
 def test_the_command(tmp_path: Path) -> None:
