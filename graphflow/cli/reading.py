@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from graphflow.cli.documents import header_document, whole_document
 from graphflow.cli.onward import ways_on
-from graphflow.cli.options import TARGET, database_option, json_option, opened, place_of
+from graphflow.cli.options import TARGET, Place, database_option, json_option, opened, place_of
 from graphflow.cli.output import Output
 from graphflow.cli.words import STYLES, details, run_list, steps_told
+from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
 from graphflow.records import RunStatus
 from graphflow.run import Run
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.sqlite import SqliteCheckpointer
 
 __all__ = ["runs", "show"]
 
@@ -81,9 +85,10 @@ def show(run: str, steps: bool, until: int | None, database: str, as_json: bool)
     whole run with `/STEP:TASK`.
     """
     with Output(as_json=as_json) as out, opened(database) as store:
-        found: Run[Any] = Run(store, store.find(run))
+        run_id = store.find(run)
+        found: Run[Any] = Run(store, run_id)
         if until is not None:
-            found = Run.of(store, store.load_until(found.run_id, until))
+            found = Run.of(store, store.load_until(run_id, until))
         if as_json:
             out.json(whole_document(found))
             return
@@ -94,5 +99,14 @@ def show(run: str, steps: bool, until: int | None, database: str, as_json: bool)
             out.say(line, bold=bool(line) and not line.startswith(" "))
         # What runs needs code, which a database never names
         place = place_of(os.environ.get(TARGET, "TARGET"))
-        for i, command in enumerate(ways_on(found.records, place)):
+        ways = ways_on(found.records, place) if until is None else _ways_on(store, run_id, place)
+        for i, command in enumerate(ways):
             out.say(f"{'      ' if i else 'next: '}{command}", dim=True)
+
+
+def _ways_on(store: SqliteCheckpointer, run_id: str, place: Place) -> list[str]:
+    """Write the commands that go on with a run, of which only the first steps were shown."""
+    try:
+        return ways_on(store.load(run_id), place)
+    except (CheckpointCorruptError, CheckpointTooLargeError):  # so nothing can go on with it
+        return [place.command("doctor", "", "--verify")]

@@ -7,6 +7,7 @@ import pytest
 
 from graphflow.asked import Asked
 from graphflow.policy import Limits
+from tests.rig.forge import change
 
 BAD = """
 from pydantic import BaseModel
@@ -302,6 +303,24 @@ def test_a_run_that_recovered_says_so(call, asked, folder, document):
     found = document("answer", "mended.py:graph", "mended", "true")
     assert (found["status"], found["recovered"]) == ("done", True)
     assert "done (recovered)" in call("show", "mended").stdout
+
+
+def test_show_until_says_how_to_go_on_from_now(call, asked):
+    """`show --until` tells what fits how the run stands now, whatever steps it shows."""
+    for run_id in ("waits", "broken"):
+        whole = [line for line in call("show", run_id).stdout.splitlines() if "graphflow " in line]
+        for until in ("0", "1", "9"):
+            told = call("show", run_id, "--until", until).stdout.splitlines()
+            assert [line for line in told if "graphflow " in line] == whole
+    child = call("show", "waits/2:sub", "--until", "0").stdout
+    assert child.splitlines()[-1] == "next: graphflow show waits"
+
+
+def test_show_until_of_a_damaged_run_leads_to_the_doctor(call, asked, folder):
+    """Nothing goes on with a run whose later steps are damaged: what names them comes first."""
+    change(folder / "graphflow.db", "UPDATE questions SET prompt = 'other' WHERE key = 'reply'")
+    told = call("show", "waits", "--until", "1").stdout
+    assert told.splitlines()[-1] == "next: graphflow doctor --verify"
 
 
 def test_the_run_of_a_subgraph_can_be_read(call, asked, document):
