@@ -364,7 +364,12 @@ class Session:
 
 
 def as_before(header: RunHeader) -> Ending:
-    """Say how a run stood, to let go of it as if it had not been taken."""
+    """Say how a run stood, to let go of it as if it had not been taken.
+
+    One that another process had in its hands is interrupted: without an owner it would seem to run.
+    """
+    if header.owner is not None:
+        return Ending("paused", "interrupted", error="interrupted; resume it to go on")
     status = "running" if header.status == "stale" else header.status
     return Ending(status, header.reason, header.error_type, header.error)
 

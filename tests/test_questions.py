@@ -30,6 +30,8 @@ from graphflow import (
     append,
 )
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.cli.onward import ways_on
+from graphflow.cli.options import Place
 from graphflow.errors import (
     AnswerError,
     DefinitionError,
@@ -40,6 +42,7 @@ from graphflow.errors import (
     RunNotFoundError,
 )
 from graphflow.records import wall_ms
+from graphflow.testing.processes import ended_process
 
 ROOT = Path(__file__).parent.parent
 
@@ -275,6 +278,35 @@ def test_a_question_that_is_not_resumed(store: Any) -> None:
     assert run.questions[0].answer_json == '"later"'
     assert run.state.reply == ""
     assert flow.resume("r").state.reply == "later"
+
+
+def test_an_answer_to_a_run_whose_process_died(store: Any) -> None:
+    """Stored and not resumed, it leaves the run interrupted: it never seems to be advanced."""
+    flow = question().compile(store)
+    flow.run({}, run_id="r")
+    flow.store.take("r", ended_process())
+    assert flow.get("r").status == "stale"
+    run = flow.answer("r", "later", resume=False)
+
+    assert (run.status, run.reason, run.header.owner) == ("paused", "interrupted", None)
+    assert [header.run_id for header in flow.runs(status="paused")] == ["r"]
+    assert ways_on(run.records, Place("a.py:graph", None)) == ["graphflow resume a.py:graph r"]
+    assert flow.resume("r").state.reply == "later"
+
+
+def test_an_answer_inside_a_run_whose_process_died(store: Any) -> None:
+    """That of a subgraph stands as its parent, and goes on with the answer of another question."""
+    graph = graph_of("sub", "q")
+    graph.add_node("sub", small(), input={"given": "n"}, output={"log": "log"})
+    graph.add_question("q", prompt="?", into="reply")
+    flow = graph.compile(store)
+    flow.run({}, run_id="r")
+    flow.store.take("r", ended_process())
+    run = flow.answer("r", "inner", key="sub/ask", resume=False)
+
+    assert (run.status, run.reason) == ("paused", "interrupted")
+    assert run.open == {"sub": "asking", "q": "asking"}
+    assert flow.answer("r", "own").status == "done"
 
 
 def test_a_question_in_a_loop_is_asked_each_time(store: Any) -> None:
