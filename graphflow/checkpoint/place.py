@@ -5,7 +5,7 @@ from pathlib import Path
 
 from graphflow.errors import DatabaseUnavailableError
 
-__all__ = ["checked_path"]
+__all__ = ["checked_path", "full_path"]
 
 
 def checked_path(path: str | os.PathLike[str], *, create: bool) -> Path:
@@ -22,12 +22,30 @@ def checked_path(path: str | os.PathLike[str], *, create: bool) -> Path:
         raise DatabaseUnavailableError(
             "':memory:' is no file: leave the path out for records in memory"
         )
-    full = Path(path).expanduser().absolute()
+    full = full_path(path)
     try:
         _check_place(path, full, create=create)
     except OSError as error:
         raise DatabaseUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
     return full
+
+
+def full_path(path: str | os.PathLike[str]) -> Path:
+    """Give the full path of a file; `~` is expanded.
+
+    Raises:
+        DatabaseUnavailableError: No file can be called so.
+    """
+    try:
+        wrong = "a NUL character" if b"\0" in os.fsencode(path) else ""
+    except UnicodeEncodeError:
+        wrong = "half of a surrogate pair"
+    if wrong:
+        raise DatabaseUnavailableError(
+            f"{os.fspath(path)!r} cannot be the path of a file: there is {wrong} in it."
+            " Take it out."
+        )
+    return Path(path).expanduser().absolute()
 
 
 def _check_place(path: str | os.PathLike[str], full: Path, *, create: bool) -> None:

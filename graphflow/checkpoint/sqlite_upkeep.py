@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import storable
+from graphflow.checkpoint.place import full_path
 from graphflow.checkpoint.refusals import not_found
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import RunHeader, RunStatus
@@ -81,7 +82,7 @@ class SqliteUpkeep:
         from graphflow.checkpoint.sqlite_verify import verify
 
         self._file or self._open()
-        target = Path(path).expanduser().absolute()
+        target = full_path(path)
         with copy_database(self.path, target) as part:
             copy = open_file(part, "full")
             try:

@@ -124,6 +124,9 @@ def test_a_closed_checkpointer_says_so(store):
         (":memory:", "leave the path out for records in memory"),
         (".", "is a folder"),
         ("no/such/runs.db", "mkdir -p"),
+        ("a\0b.db", r"'a\\x00b.db' cannot be the path of a file: there is a NUL character"),
+        ("a\0/b.db", r"'a\\x00/b.db' cannot be the path of a file: there is a NUL character"),
+        ("\ud800.db", r"'\\ud800.db' cannot be .* half of a surrogate pair"),
     ],
 )
 def test_a_path_that_cannot_be_a_file(tmp_path, monkeypatch, path, words):
@@ -132,6 +135,13 @@ def test_a_path_that_cannot_be_a_file(tmp_path, monkeypatch, path, words):
     with pytest.raises(DatabaseUnavailableError, match=words):
         SqliteCheckpointer(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_cannot_be_made_at_a_path_that_no_file_has(store, tmp_path):
+    """A backup to a path with a NUL character is refused in the same words."""
+    begin(store)
+    with pytest.raises(DatabaseUnavailableError, match="there is a NUL character in it"):
+        store.backup(tmp_path / "a\0b.db")
 
 
 def test_a_missing_file_is_not_made_when_it_must_exist(db):
