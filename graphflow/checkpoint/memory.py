@@ -275,12 +275,15 @@ class MemoryCheckpointer:
         self, *, status: RunStatus | None = None, graph: str | None = None, limit: int | None = None
     ) -> list[RunHeader]:
         """List runs, newest first; see `Checkpointer.runs`."""
-        with self._lock:
-            found = [copied(run.header) for run in self._runs.values() if run.parent is None]
-        found.reverse()  # whatever the clock said when they were begun
         lives = cache(is_alive)
-        seen = (as_seen(header, lives=lives) for header in found if graph in (None, header.graph))
-        return list(islice((header for header in seen if status in (None, header.status)), limit))
+        with self._lock:
+            # In this order whatever the clock said when they were begun
+            roots = (run.header for run in reversed(self._runs.values()) if run.parent is None)
+            seen = (
+                as_seen(header, lives=lives) for header in roots if graph in (None, header.graph)
+            )
+            chosen = islice((header for header in seen if status in (None, header.status)), limit)
+            return [copied(header) for header in chosen]
 
     def find(self, prefix: str) -> str:
         """Find the one run id that begins with a prefix; see `Checkpointer.find`."""

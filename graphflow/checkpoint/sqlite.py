@@ -298,7 +298,7 @@ class SqliteCheckpointer(SqliteUpkeep):
             lives = cache(file.lives)
             seen = (
                 (as_seen(header, lives=lives), values)
-                for header, values in headers(cursor, stored, graph)
+                for header, values in headers(cursor, stored, graph, limit)
             )
             chosen = islice(((h, v) for h, v in seen if status in (None, h.status)), limit)
             return [

@@ -26,10 +26,15 @@ _HEADER: Final = (
     "budget_json, heard, id FROM runs"
 )
 """The columns of a header, and the number of the run."""
+_LISTED: Final = (
+    f"{_HEADER} WHERE parent_run IS NULL AND (?1 IS NULL OR status = ?1) "
+    "AND (?2 IS NULL OR graph = ?2) AND id < ?3 ORDER BY id DESC LIMIT ?4"
+)
+_NEWEST: Final = 2**63 - 1  # no run has this number
 
 
 def headers(
-    cursor: "Cursor", status: RunStatus | None, graph: str | None
+    cursor: "Cursor", status: RunStatus | None, graph: str | None, many: int | None = None
 ) -> Iterator[tuple[RunHeader, dict[str, str]]]:
     """Read the headers of runs that have no parent, newest first, and the long values of each.
 
@@ -37,19 +42,27 @@ def headers(
         cursor: In a transaction.
         status: Only those that stand so in the table.
         graph: Only those of this graph.
+        many: How many are probably wanted: so many rows are read at once, then twice as many.
     """
-    rows = cursor.execute(
-        f"{_HEADER} WHERE parent_run IS NULL AND (?1 IS NULL OR status = ?1) "
-        "AND (?2 IS NULL OR graph = ?2) ORDER BY id DESC",
-        (status, graph and storable(graph)),
-    ).fetchall()
-    for *row, _ in rows:
+    for *row, _ in _listed(cursor, (status, graph and storable(graph)), many):
         try:
             header = _header(row)
         except CheckpointCorruptError as error:  # the others are listed all the same
             yield what_is_left(row, str(error)), {}
         else:
             yield header, values_of(cursor, header)
+
+
+def _listed(
+    cursor: "Cursor", which: tuple[str | None, str | None], many: int | None
+) -> Iterator[Row]:
+    below, page = _NEWEST, -1 if many is None else max(many, 1)
+    while True:
+        rows = cursor.execute(_LISTED, (*which, below, page)).fetchall()
+        yield from rows
+        if len(rows) != page:
+            return
+        below, page = rows[-1][-1], 2 * page
 
 
 def header_of(cursor: "Cursor", run: int | str) -> RunHeader | None:

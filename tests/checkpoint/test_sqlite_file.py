@@ -23,6 +23,7 @@ from graphflow.errors import (
     RunNotFoundError,
 )
 from graphflow.records import Ending
+from graphflow.testing.processes import ended_process
 from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
 from tests.rig.forge import change
 
@@ -586,3 +587,40 @@ def test_a_module_imports_nothing_that_runs_text():
         text = path.read_text()
         for word in ("pickle", "eval(", "exec(", "importlib", "__import__", "marshal"):
             assert word not in text, f"{path.name} has {word}"
+
+
+def test_a_list_of_the_newest_runs_reads_no_others(store):
+    """SQLite does as much for a list of five of 60 runs as for one of five of 30."""
+    done = []
+    for many in (30, 60):
+        for number in range(many - 30, many):
+            begin(store, f"run-{number:02}")
+        done.append([work_of(store, **how) for how in ({}, {"status": "running"}, {"graph": "g"})])
+    assert done[0][:2] == done[1][:2]
+    assert done[0] < done[1]  # to find that there is none takes a look at each
+
+
+def work_of(store, **how):
+    """Count SQLite's own steps for a list of five runs, which is the beginning of the whole one."""
+    steps = []
+    connection = store._file._cursor.connection
+    connection.set_progress_handler(lambda: steps.append(1), 1)
+    newest = store.runs(limit=5, **how)
+    connection.set_progress_handler(None, 0)
+    assert newest == store.runs(**how)[:5]
+    return len(steps)
+
+
+def test_a_list_goes_on_past_runs_that_stand_otherwise(store):
+    """Whether an owner lives shows only when it is looked for: the list has as many as asked."""
+    for number in range(40):
+        lease = begin(store, f"run-{number:02}")
+        if number % 9 == 4:
+            store.end(lease, Ending("running"))
+            store.take(f"run-{number:02}", ended_process())
+    stale = ["run-31", "run-22", "run-13", "run-04"]
+    for limit in (1, 2, 4, 5, None):
+        found = store.runs(status="stale", limit=limit)
+        assert [header.run_id for header in found] == stale[:limit]
+        others = [header.run_id for header in store.runs(status="running", limit=limit)]
+        assert others == [f"run-{n:02}" for n in reversed(range(40)) if n % 9 != 4][:limit]
