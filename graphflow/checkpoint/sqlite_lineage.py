@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from sqlite3 import Cursor
 
-__all__ = ["ANCHOR", "lineage", "link_before", "older"]
+__all__ = ["ANCHOR", "ORIGIN", "lineage", "link_before", "older"]
 
 ANCHOR: Final = (
     "SELECT step, link, calls, tokens, ms, pruned_at, adopted_on, digest FROM anchors WHERE run = ?"
@@ -14,7 +14,7 @@ ANCHOR: Final = (
 of what that continues from, what they had used, when they went, the digest of the one after which
 the run came to the graph of those that are left (if it did), and the digest of all that."""
 
-_ORIGIN: Final = "SELECT fork_of, fork_step FROM runs WHERE id = ?"
+ORIGIN: Final = "SELECT fork_of, fork_step FROM runs WHERE id = ?"
 
 
 def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
@@ -34,7 +34,7 @@ def link_before(cursor: "Cursor", run: int, step: int) -> str | None:
         ).fetchone()
         if row:
             return str(row[0])
-        origin = older(cursor, _ORIGIN, run)
+        origin = older(cursor, ORIGIN, run)
         # From its first step on a fork has steps of its own, also when they were pruned
         if origin is None or step > origin[1]:
             return None
@@ -51,7 +51,7 @@ def lineage(cursor: "Cursor", number: int) -> list[tuple[int, int | None, tuple[
     below: int | None = None
     found: list[tuple[int, int | None, tuple[Any, ...] | None]] = []
     while True:
-        origin = older(cursor, _ORIGIN, number)
+        origin = older(cursor, ORIGIN, number)
         anchor = cursor.execute(ANCHOR, (number,)).fetchone()
         if anchor is not None and below is not None and anchor[0] >= below:
             anchor = None  # it gives no steps here, and lacks none

@@ -1,16 +1,17 @@
 """Looking through a database for damage: run by run, and a piece of a run at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from graphflow.checkpoint.columns import Columns
 from graphflow.checkpoint.digest import digest, storable
 from graphflow.checkpoint.refusals import corrupt
 from graphflow.checkpoint.sqlite_check import checked, unsealed
 from graphflow.checkpoint.sqlite_headers import header_of
-from graphflow.checkpoint.sqlite_lineage import ANCHOR, link_before
+from graphflow.checkpoint.sqlite_kin import Kin
+from graphflow.checkpoint.sqlite_lineage import ANCHOR, ORIGIN, link_before, older
 from graphflow.checkpoint.sqlite_read import stored_run, stored_span
 from graphflow.checkpoint.sqlite_rows import Span
 from graphflow.checkpoint.sqlite_seal import is_sealed
@@ -29,15 +30,17 @@ __all__ = ["knows", "verify"]
 
 _SPAN: Final = 256  # steps that are read at once
 _ALL: Final = "SELECT id FROM runs WHERE parent_run IS NOT id ORDER BY id"
-_LINKS: Final = (
-    "SELECT id, parent_run FROM runs WHERE parent_run < id "
-    "UNION ALL SELECT id, fork_of FROM runs WHERE fork_of < id"
+_RELATED: Final = (
+    "SELECT id, run_id, parent_run, fork_of, fork_step, "
+    "EXISTS (SELECT 1 FROM anchors WHERE run = runs.id) FROM runs WHERE parent_run IS NOT id"
 )
 _HIDDEN: Final = "SELECT count(*) FROM runs WHERE parent_run IS id"
 _LINK: Final = (
     "SELECT coalesce((SELECT digest FROM adoptions WHERE run = steps.run AND step = steps.step "
     "ORDER BY place DESC LIMIT 1), digest) FROM steps WHERE run = ? AND step = ?"
 )
+_Links = dict[tuple[int, int], str | None]
+"""What the first steps of runs continue from, by the number of the run and that step."""
 _LEFTOVER: Final = (
     "a prune was interrupted and has left rows that nobody reads: the next `graphflow prune` "
     "removes them"
@@ -61,26 +64,43 @@ def verify(file: "SqliteFile", run_id: str | None, columns: Columns) -> Iterator
     except CheckpointError as error:
         yield Finding("problem", str(error))
         return
-    damaged: set[int] = set()
+    damaged: dict[int, list[Finding]] = {}
+    links: _Links = {}
     for number in numbers:
-        found = _found(file, number, columns)
-        if any(one.kind == "problem" for one in found):
-            damaged.add(number)
+        found = _found(file, number, columns, links)
+        problems = [one for one in found if one.kind == "problem"]
+        if problems:
+            damaged[number] = problems
         yield from found
-    near = numbers if run_id is not None else _near(file, damaged)
-    for number in near:
-        if number not in damaged:
-            yield from _as_loaded(file, number, columns)
+    if damaged or run_id is not None:
+        kin = Kin(file.read(lambda cursor: cursor.execute(_RELATED).fetchall()), damaged)
+        yield from _of_kin(file, kin, numbers if run_id is not None else kin.near(), columns)
 
 
-def _found(file: "SqliteFile", number: int, columns: Columns) -> list[Finding]:
+def _found(file: "SqliteFile", number: int, columns: Columns, links: _Links) -> list[Finding]:
     try:
-        return file.read(partial(_of_run, number=number, columns=columns))
+        return file.read(partial(_of_run, number=number, columns=columns, links=links))
     except (CheckpointError, *UNREADABLE) as error:  # SQLite cannot read its pages, say
         return [_refusal(_name(file, number), error)]
 
 
-def _as_loaded(file: "SqliteFile", number: int, columns: Columns) -> Iterator[Finding]:
+def _of_kin(
+    file: "SqliteFile", kin: Kin, numbers: Sequence[int], columns: Columns
+) -> Iterator[Finding]:
+    """Name the runs whose own rows are sound and that cannot be loaded: as others are damaged."""
+    for number in numbers:
+        if number in kin.damaged or kin.is_sound(number):
+            continue
+        words = kin.shared_damage(number)
+        if words is None:
+            error = _as_loaded(file, number, columns)
+            kin.note(number, error)
+            words = None if error is None else str(error)
+        if words is not None:
+            yield Finding("problem", words, _name(file, number))
+
+
+def _as_loaded(file: "SqliteFile", number: int, columns: Columns) -> CheckpointError | None:
     """Load a run whose own rows are sound: what it shares or has as its children may not be."""
     name = _name(file, number)
     try:
@@ -88,26 +108,18 @@ def _as_loaded(file: "SqliteFile", number: int, columns: Columns) -> Iterator[Fi
         if stored is not None:
             checked(stored, columns, file.lives)
     except (CheckpointError, *UNREADABLE) as error:
-        yield _refusal(name, error)
+        return _refused(name, error)
+    return None
 
 
 def _refusal(name: str, error: Exception) -> Finding:
-    if not isinstance(error, CheckpointError):
-        error = unreadable(name, -1, "a row of it", error)
-    return Finding("problem", str(error), name)
+    return Finding("problem", str(_refused(name, error)), name)
 
 
-def _near(file: "SqliteFile", damaged: set[int]) -> list[int]:
-    """Find the runs that a damaged one is a part of, or that share steps: all that are related."""
-    if not damaged:
-        return []
-    found, more = set(damaged), True
-    links = file.read(lambda cursor: cursor.execute(_LINKS).fetchall())
-    while more:
-        pairs = {pair for pair in links if len(found.intersection(pair)) == 1}
-        found.update(number for pair in pairs for number in pair)
-        more = bool(pairs)
-    return sorted(found)
+def _refused(name: str, error: Exception) -> CheckpointError:
+    if isinstance(error, CheckpointError):
+        return error
+    return unreadable(name, -1, "a row of it", error)
 
 
 def knows(cursor: "Cursor", run_id: str) -> bool:
@@ -148,19 +160,19 @@ def _of_file(cursor: "Cursor") -> list[Finding]:
     return found
 
 
-def _of_run(cursor: "Cursor", number: int, columns: Columns) -> list[Finding]:
+def _of_run(cursor: "Cursor", number: int, columns: Columns, links: _Links) -> list[Finding]:
     """Check the rows of one run, without those that it shares as a fork."""
     header = header_of(cursor, number)
     if header is None:  # it was deleted meanwhile
         return []
     found: dict[int, Finding] = {}
-    for error in _damages(cursor, number, header, columns):
+    for error in _damages(cursor, number, header, columns, links):
         found.setdefault(error.step, Finding("problem", str(error), header.run_id, error.step))
     return [*found.values(), *_strays(cursor, number, header)]
 
 
 def _damages(
-    cursor: "Cursor", number: int, header: RunHeader, columns: Columns
+    cursor: "Cursor", number: int, header: RunHeader, columns: Columns, links: _Links
 ) -> Iterator[CheckpointCorruptError]:
     if not is_sealed(cursor, number, columns.digest_of):
         yield unsealed(header.run_id)
@@ -170,7 +182,10 @@ def _damages(
         row = (header.run_id, *anchor[:-1])
         if digest("anchor", row, columns.digest_of) != anchor[-1]:
             yield corrupt(header.run_id, first, "what stands for the steps before it has changed")
-    previous, alone = _link_of_first(cursor, number, first, anchor), replace(header, owner=None)
+    previous = (
+        str(anchor[1]) if anchor is not None else _link_of_first(cursor, number, first, links)
+    )
+    alone = replace(header, owner=None)
     while first <= max(header.step, 0):
         below = None if first + _SPAN > header.step else first + _SPAN
         try:
@@ -187,13 +202,15 @@ def _damages(
         previous = _link(cursor, number, first - 1)
 
 
-def _link_of_first(
-    cursor: "Cursor", number: int, first: int, anchor: tuple[Any, ...] | None
-) -> str | None:
+def _link_of_first(cursor: "Cursor", number: int, first: int, links: _Links) -> str | None:
     """Give the digest that the first of a run's own steps continues from; None of step 0."""
-    if anchor is not None:
-        return str(anchor[1])
-    return link_before(cursor, number, first) if first else None
+    if not first:
+        return None
+    origin = older(cursor, ORIGIN, number)
+    known = origin and (origin[0], first)  # of a fork of a fork at the same step it is the same
+    link = links[known] if known in links else link_before(cursor, number, first)
+    links[number, first] = link
+    return link
 
 
 def _link(cursor: "Cursor", number: int, step: int) -> str | None:

@@ -1,9 +1,11 @@
 """The care of a database: what is left of a prune, damage that is found, copies, free space."""
 
 import os
+import random
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -406,6 +408,71 @@ def test_verify_names_every_run_that_load_refuses(store, db, count, kind):
         own = [found for found in store.verify(run_id) if found.run_id == run_id]
         assert bool(own) == (run_id in refused)
     store.close()
+
+
+KIN = (
+    "UPDATE tasks SET update_json = '{}' WHERE run = ?1 AND step = ?2",
+    "DELETE FROM steps WHERE run = ?1 AND step = ?2",
+    "UPDATE snapshots SET counters_json = '[]' WHERE run = ?1 OR step = ?2",
+    "UPDATE runs SET reason = ?2 WHERE id = ?1",
+    "UPDATE runs SET tags_json = ?2 WHERE id = ?1",
+    "UPDATE runs SET status = 'failed', reason = ?2 WHERE parent_run = ?1",
+    "UPDATE runs SET parent_step = ?2 WHERE parent_run = ?1",
+)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_verify_knows_of_a_fork_what_it_shares(store, db, count, seed):
+    """Of forks of forks, with subgraphs, exactly those are named that cannot be loaded."""
+    dice = random.Random(seed)
+    lease = begin_counting(store, "run-0")
+    firsts = {"run-0": 0}
+    for number in range(1, 14):
+        for step in range(firsts[f"run-{number - 1}"] + 1, 7):
+            if dice.random() < 0.1:
+                store.end(begin_child(store, lease, step), Ending("done"))
+            count_on(store, lease, step)
+        store.end(lease, Ending("done"))
+        # Mostly a chain, in which each fork shares as much as the one before, or another part
+        origin = f"run-{number - 1}" if dice.random() < 0.7 else dice.choice(list(firsts))
+        firsts[f"run-{number}"] = dice.choice([3, 3, max(1, firsts[origin]), dice.randint(1, 6)])
+        lease = fork_counting(store, f"run-{number}", origin, firsts[f"run-{number}"])
+    store.end(lease, Ending("done"))
+    store.close()
+    numbers = [number for (number,) in count("SELECT id FROM runs")]
+    with closing(sqlite3.connect(db)) as conn, conn:  # some change nothing
+        for _ in range(dice.randint(1, 3)):
+            conn.execute(dice.choice(KIN), (dice.choice(numbers), dice.randint(1, 6)))
+    store, refused = SqliteCheckpointer(db), set()
+    for (run_id,) in count("SELECT run_id FROM runs"):
+        try:
+            store.load(run_id)
+        except CheckpointCorruptError:
+            refused.add(run_id)
+    assert {found.run_id for found in store.verify()} - {""} == refused
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["", *KIN[:2], *KIN[3:5]])
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_chain_of_forks_is_verified_in_the_time_of_its_length(tmp_path, damage, step):
+    """Twice as many forks take twice as much of SQLite, wherever the first run is damaged."""
+    work = []
+    for many in (15, 30):
+        store = SqliteCheckpointer(tmp_path / f"{many}.db", durability="normal")
+        count_on(store, begin_counting(store, "run-0"), 6, Ending("done"))
+        for number in range(1, many):
+            lease = fork_counting(store, f"run-{number}", f"run-{number - 1}", 3)
+            store.end(lease, Ending("done"))
+        if damage:
+            change(store.path, damage, 1, step)
+        steps = []
+        connection = store._file._cursor.connection
+        connection.set_progress_handler(partial(steps.append, 1), 10)
+        assert bool(list(store.verify())) == bool(damage)
+        work.append(len(steps))
+        store.close()
+    assert work[1] < 2.2 * work[0]
 
 
 @pytest.mark.parametrize(
