@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from graphflow import END, START, Context, RunFailedError, StateGraph, append
+from graphflow import END, START, Context, Escalate, RunFailedError, StateGraph, append
 from graphflow.change.declared import today
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
@@ -289,3 +289,47 @@ def test_a_fork_of_a_fork_keeps_what_that_changed(store: Any, version: int) -> N
     twice = 10 if version == 2 else 0
     assert again.values == {"answer": "draft", "n": 5, "twice": twice}
     assert today.fork(first.run_id, 1, choose={"a": "b"}).path == ["a", "b"]
+
+
+class Inner(BaseModel):
+    given: int = 0
+    said: str = ""
+
+
+def named(reply: str, items: str, done: str) -> StateGraph[Any]:
+    """Make a graph whose nodes of all kinds put something into fields, which are called so."""
+    inner = StateGraph(Inner, name="inner")
+    inner.add_node("say", lambda _state: {"said": "it"})
+    inner.add_edge(START, "say")
+    inner.add_edge("say", END)
+    fields: dict[str, Any] = {reply: (str, ""), items: (list[int], []), done: (list[int], [])}
+    graph = StateGraph(create_model("S", n=(int, 0), **fields), name="g")
+    graph.add_node("try", lambda _state: None, escalate=Escalate(into=reply))
+    graph.add_question("ask", prompt="Well?", into=reply)
+    graph.add_map("each", lambda item: item, over=items, into=done)
+    graph.add_node("sub", inner, input={"given": "n"}, output={reply: "said"})
+    for source, target in (START, "ask"), ("ask", "try"), ("try", "each"), ("each", "sub"):
+        graph.add_edge(source, target)
+    graph.add_edge("sub", END)
+    return graph
+
+
+def test_a_field_that_is_renamed_changes_no_node(store: Any) -> None:
+    """Only the field is named: what nodes put into it, or read of it, is the same as before."""
+    named("reply", "items", "done").compile(store).run({}, run_id="r")
+    today = named("answer", "parts", "all")
+    for old, new in ("reply", "answer"), ("items", "parts"), ("done", "all"):
+        today.renamed_field(old, new)
+    verdict = today.compile(store).verdict("r")
+    assert verdict.kind == "compatible"
+    assert {finding.what for finding in verdict.findings} == {
+        "field 'reply'",
+        "field 'items'",
+        "field 'done'",
+    }
+    other = named("answer", "parts", "all")
+    other.renamed_field("items", "parts")
+    other.renamed_field("done", "all")
+    told = {finding.what for finding in other.compile(store).verdict("r").findings}
+    assert {"node 'ask'", "node 'try'", "node 'sub'"} <= told  # a field of its own is another one
+    assert "node 'each'" not in told

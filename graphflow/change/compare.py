@@ -56,7 +56,7 @@ def differences(
         is_migrated: Whether migrations say what becomes of values.
     """
     yield from _gone_fields(stored, today, fields, is_migrated=is_migrated)
-    yield from _nodes(stored, today, nodes, needed)
+    yield from _nodes(stored, today, (nodes, fields), needed)
     yield from _routers(stored, today, nodes)
     yield from _edges(stored, today, nodes)
     yield from _fields(stored, today, fields)
@@ -66,7 +66,10 @@ def _same(what: str, words: str) -> Finding:
     return Finding("compatible", what, words)
 
 
-def _nodes(stored: Spec, today: Spec, names: Names, needed: Collection[str]) -> Iterator[Finding]:
+def _nodes(
+    stored: Spec, today: Spec, called: tuple[Names, Names], needed: Collection[str]
+) -> Iterator[Finding]:
+    names, fields = called
     before = {node["name"]: node for node in stored.get("nodes", ())}
     now = {node["name"]: node for node in today.get("nodes", ())}
     found = set()
@@ -79,7 +82,7 @@ def _nodes(stored: Spec, today: Spec, names: Names, needed: Collection[str]) -> 
         found.add(later)
         if later != name:
             yield _same(f"node {name!r}", f"it is called {later!r} now")
-        yield from _node(later, _renamed(node, names), now.get(later, {}))
+        yield from _node(later, _renamed(node, names, fields), now.get(later, {}))
     for name in now.keys() - found:
         yield _same(f"node {name!r}", "it is new")
 
@@ -110,8 +113,8 @@ def _differ(part: str, old: Any, new: Any) -> bool:
     return bool(old != new)
 
 
-def _renamed(node: Spec, names: Names) -> dict[str, Any]:
-    """Give what is said of a node in the names of today."""
+def _renamed(node: Spec, names: Names, fields: Names) -> dict[str, Any]:
+    """Give what is said of a node in the names of today, those of nodes and of fields."""
     found = dict(node)
     found["targets"] = [names.find(name) or name for name in node.get("targets", ())]
     if node.get("gate"):
@@ -123,6 +126,27 @@ def _renamed(node: Spec, names: Names) -> dict[str, Any]:
     for part in ("fallback", "on_budget"):
         if node.get(part):
             found[part] = names.find(node[part]) or node[part]
+    for part in ("map", "question", "escalate"):
+        if node.get(part):
+            found[part] = {**node[part], **_of_fields(node[part], fields)}
+    if node.get("passes"):
+        found["passes"] = {**node["passes"], **_passed(node["passes"], fields)}
+    return found
+
+
+def _of_fields(said: Spec, fields: Names) -> dict[str, str]:
+    """Name the fields that are read and written; a function that is there instead has no place."""
+    told = {word: said.get(word) for word in ("over", "into")}
+    return {word: _now(name, fields) for word, name in told.items() if name is not None}
+
+
+def _passed(said: Spec, fields: Names) -> dict[str, Any]:
+    """Name the fields of this graph that go into a subgraph, and those that come out of it."""
+    found: dict[str, Any] = {}
+    if isinstance(said.get("input"), Mapping):
+        found["input"] = {inner: _now(name, fields) for inner, name in said["input"].items()}
+    if isinstance(said.get("output"), Mapping):
+        found["output"] = {_now(name, fields): inner for name, inner in said["output"].items()}
     return found
 
 
