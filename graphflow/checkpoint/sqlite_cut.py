@@ -80,7 +80,8 @@ def facts_of(
         found.append(RunFacts(number, run_id, graph, seen, *rest))
         _check(found[-1])
         if is_linked and not is_as_written(cursor, number, by):
-            raise unsure(run_id, "what was stored when it began has changed")
+            words = "what was stored when it began has changed"
+            raise unsure(run_id, words, is_child=found[-1].parent is not None)
     if near is None:
         known = {run.number for run in found}
         for run in found:

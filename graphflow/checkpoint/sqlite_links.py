@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 __all__ = ["IS_LINKED", "check_forks", "is_as_written", "unsure"]
 
-IS_LINKED: Final = (
-    "coalesce(parent_run, parent_step, parent_task, fork_of, fork_step, fork_json) IS NOT NULL"
+_SHARES: Final = (
+    "NOT EXISTS (SELECT 1 FROM steps WHERE run = runs.id AND step = 0) "
+    "AND NOT EXISTS (SELECT 1 FROM anchors WHERE run = runs.id)"
 )
-"""Whether a run is a child or a fork; also if one of its links is gone."""
+"""Whether the first steps of a run are another's: it lacks them, and they were not pruned."""
+IS_LINKED: Final = (
+    "(coalesce(parent_run, parent_step, parent_task, fork_of, fork_step, fork_json) IS NOT NULL "
+    f"OR instr(run_id, '/') OR ({_SHARES}))"
+)
+"""Whether a run is, or may have been, a child or a fork; also if some or all links are gone."""
 _FIXED: Final = f"SELECT digest, {FIXED} FROM runs WHERE id = ?"  # noqa: S608 - our own names of columns
 _FORKS: Final = (
-    "SELECT id, run_id FROM runs WHERE coalesce(fork_of, fork_step, fork_json) IS NOT NULL"
+    "SELECT id, run_id FROM runs WHERE parent_run IS NOT id "  # noqa: S608 - our own words
+    f"AND (coalesce(fork_of, fork_step, fork_json) IS NOT NULL OR ({_SHARES}))"
 )
 
 
@@ -60,16 +67,19 @@ def check_forks(cursor: "Cursor", run_id: str, family: Collection[int], by: Hash
             raise unsure(fork, "what was stored when it began has changed", f"Run {run_id} stays")
 
 
-def unsure(run_id: str, words: str, then: str = "Nothing was dropped") -> CheckpointCorruptError:
+def unsure(
+    run_id: str, words: str, then: str = "Nothing was dropped", *, is_child: bool = True
+) -> CheckpointCorruptError:
     """Say that nobody knows what a damaged run shares with others.
 
     Args:
         run_id: The damaged run.
         words: What is wrong with it.
         then: What was not done for that reason.
+        is_child: Whether it stands as the run of a subgraph, if its id is that of one.
     """
     # The run of a subgraph goes with its root, which its id begins with
-    root = run_id.partition("/")[0]
+    root = run_id.partition("/")[0] if is_child else run_id
     return CheckpointCorruptError(
         f"run {run_id!r} is damaged: {words}. {then}, as it may share what would go:"
         f" {to_type('delete', root)}, or restore it from a backup, and do this again.",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from graphflow.checkpoint import sqlite_sweep
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.pruning import plan
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
@@ -478,7 +479,8 @@ def test_a_chain_of_forks_is_verified_in_the_time_of_its_length(tmp_path, damage
 @pytest.mark.parametrize(
     "damage",
     ["fork_of = 999", "fork_of = 'x'", "fork_step = 'x'", "ended_at = x'05'", "fork_of = 4",
-     "fork_of = 1", "fork_of = NULL", "fork_step = 3", "fork_step = NULL", "parent_run = 1"],
+     "fork_of = 1", "fork_of = NULL", "fork_step = 3", "fork_step = NULL", "parent_run = 1",
+     "fork_of = NULL, fork_step = NULL, fork_json = NULL"],
 )  # fmt: skip
 def test_a_prune_drops_nothing_when_nobody_knows_what_is_shared(store, db, damage):
     """What a damaged run shares could be anything: the error names it, and nothing is dropped."""
@@ -502,7 +504,15 @@ def test_a_prune_drops_nothing_when_nobody_knows_what_is_shared(store, db, damag
     store.close()
 
 
-@pytest.mark.parametrize("damage", ["fork_of = 1", "fork_of = NULL", "fork_step = 3"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "fork_of = 1",
+        "fork_of = NULL",
+        "fork_step = 3",
+        "fork_of = NULL, fork_step = NULL, fork_json = NULL",
+    ],
+)
 def test_nothing_is_deleted_that_a_damaged_fork_may_share(store, db, damage):
     """A fork whose origin was changed keeps others from being deleted, until it has gone itself."""
     for name in ("other", "run-1"):
@@ -515,9 +525,49 @@ def test_nothing_is_deleted_that_a_damaged_fork_may_share(store, db, damage):
         store.delete("run-1")
     assert len(store.load("run-1").steps) == 13
     store.delete("more")
+    with pytest.raises((CheckpointCorruptError, RunSharedError)):
+        store.delete("run-1")
     store.delete("fork")
     store.delete("run-1")
     assert [header.run_id for header in store.runs()] == ["other"]
+
+
+def test_a_prune_drops_no_child_that_passes_for_a_run_of_its_own(store, db):
+    """The run of a subgraph without its links is found, and what is said to be typed is enough."""
+    a_long_run(store, steps=3)
+    child = "run-1/2:work#0"
+    count_on(store, begin_counting(store, "other"), 9, Ending("done"))
+    links = "parent_run = NULL, parent_step = NULL, parent_task = NULL"
+    change(db, f"UPDATE runs SET {links} WHERE run_id = ?", child)
+    for wish in (Wish(steps=1), Wish(keep=0)):
+        with pytest.raises(CheckpointCorruptError, match=f"graphflow delete '?{child}"):
+            store.prune(wish)
+    store.delete(child)
+    assert set(store.prune(Wish(keep=0)).runs) == {"other", "run-1"}
+
+
+def test_a_fork_that_an_interrupted_prune_has_hidden_keeps_no_run_from_going(
+    store, count, monkeypatch
+):
+    """It is there for nobody: that it is not what was written means no damage."""
+    count_on(store, begin_counting(store, "run-1"), 9, Ending("done"))
+    count_on(store, begin_counting(store, "other"), 9, Ending("done"))
+    store.end(fork_counting(store, "fork", "run-1", 5), Ending("done"))
+    ((number,),) = count("SELECT id FROM runs WHERE run_id = 'fork'")
+    monkeypatch.setattr(sqlite_sweep, "_FEW", 0)
+    store._file.write(lambda cursor: sqlite_sweep.hide(cursor, "fork", [number]))
+    store.delete("run-1")
+    assert [header.run_id for header in store.runs()] == ["other"]
+
+
+def test_a_plain_run_that_is_damaged_keeps_no_other_from_going(store, db):
+    """It shares nothing, so that others are dropped, and it as well; also after a copy or a cut."""
+    for name in ("run-1", "run-2", "run-3"):
+        count_on(store, begin_counting(store, name), 9, Ending("done"))
+    store.prune(Wish(steps=3))
+    change(db, "UPDATE runs SET input_json = '{\"a\": 1}' WHERE run_id = 'run-1'")
+    store.delete("run-2")
+    assert set(store.prune(Wish(keep=0)).runs) == {"run-3", "run-1"}
 
 
 def test_verify_names_every_damage(store, db):
