@@ -490,6 +490,20 @@ MUTANTS = [
         "tests/checkpoint/test_upkeep.py::test_a_prune_drops_nothing_when_nobody_knows_what_is_shared",
     ),
     mutant(
+        "a prune takes a fork without its links for a run of its own",
+        "checkpoint/sqlite_links.py",
+        "f\"OR instr(run_id, '/') OR ({_SHARES}))\"",
+        '")"',
+        "tests/checkpoint/test_upkeep.py::test_a_prune_drops_nothing_when_nobody_knows_what_is_shared",
+    ),
+    mutant(
+        "a verifier takes all that a fork shares for sound",
+        "checkpoint/sqlite_kin.py",
+        "if origin is None or origin[0] not in self._sound or number in self._with_children:",
+        "if origin is None:",
+        "tests/checkpoint/test_upkeep.py::test_verify_knows_of_a_fork_what_it_shares",
+    ),
+    mutant(
         "a delete believes a fork whose origin was changed",
         PRUNE,
         "        check_forks(cursor, run_id, family, by)\n",
