@@ -15,7 +15,15 @@ from graphflow.records import RunHeader
 if TYPE_CHECKING:
     from graphflow.channel import Channel
 
-__all__ = ["Asked", "budget_json", "budget_of", "limits_json", "tags_json"]
+__all__ = [
+    "Asked",
+    "budget_json",
+    "budget_of",
+    "limits_json",
+    "limits_of",
+    "limits_over",
+    "tags_json",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,16 @@ def budget_of(header: RunHeader) -> Budget | None:
     stored = json.loads(header.budget_json)
     is_bound = any(bound is not None for bound in stored.values())
     return Budget(**stored) if is_bound else None  # seconds without end are no bound
+
+
+def limits_of(header: RunHeader) -> Limits:
+    """Read the limits that are stored with a run."""
+    return Limits(**json.loads(header.limits_json))
+
+
+def limits_over(asked: Limits | None, old: Limits) -> Limits:
+    """Give the limits that hold from now on: what was not asked for stays as it was."""
+    return old if asked is None else asked.over(old)
 
 
 @lru_cache(maxsize=32)  # thousands of runs begin with the same

@@ -7,7 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from graphflow.asked import Asked, budget_json, budget_of, limits_json, tags_json
+from graphflow.asked import (
+    Asked,
+    budget_json,
+    budget_of,
+    limits_json,
+    limits_of,
+    limits_over,
+    tags_json,
+)
 from graphflow.change.judge import state_of
 from graphflow.changing import refuse_changed
 from graphflow.checkpoint.owner import this_process
@@ -136,10 +144,8 @@ class Opener:
             if asked.commits is not None:  # its first commits were asked for, and it has them
                 asked = replace(asked, commits=0)
             return self.take(run_id, asked)
-        limits, budget = (
-            asked.limits or self._settings.limits,
-            asked.budget or self._settings.budget,
-        )
+        limits = limits_over(asked.limits, self._settings.limits)
+        budget = asked.budget or self._settings.budget
         header = self._header(run_id or new_run_id(), shown, limits, budget)
         header.tags_json = tags_json(asked.tags)
         shared = self._shared(asked, budget, Spent())
@@ -217,7 +223,7 @@ class Opener:
             asked: What is asked for the fork.
         """
         old = ready.origin.header
-        limits = asked.limits or Limits(**json.loads(old.limits_json))
+        limits = limits_over(asked.limits, limits_of(old))
         budget = asked.budget or budget_of(old)
         header = self._header(new_run_id(), {}, limits, budget)
         header.input_json, header.tags_json = old.input_json, old.tags_json
@@ -264,7 +270,7 @@ class Opener:
         parent: Session | None,
     ) -> Opened:
         header = records.header
-        limits = asked.limits or Limits(**json.loads(header.limits_json))
+        limits = limits_over(asked.limits, limits_of(header))
         bounds = self._bounds(limits, asked, header, has_more=shared.has_more)
         session = Session(self.store, header, shared, self.child, parent=parent, again=asked.again)
         if header.status in {"done", "cancelled"}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import isinf
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "Defaults", "Escalate", "Limits"]
 
 
+class _Default(int):
+    """A bound that was not given: another one that is known goes before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The bounds of a run, counted since it last heard from outside: its start or an answer.
 
     Reaching one pauses the run before the next step begins; `resume(run_id, limits=...)` goes on.
+    A bound that is left out stays what it is: of a run that is resumed its own, of a new one the
+    flow's.
 
     Attributes:
         steps: Committed steps, without step 0.
@@ -28,11 +34,20 @@ class Limits:
         ValueError: A bound is no whole number, or below 1.
     """
 
-    steps: int = 100
-    visits: int = 25
+    steps: int = _Default(100)
+    visits: int = _Default(25)
 
     def __post_init__(self) -> None:
         _check_whole(self, 1, "steps", "visits")
+
+    def over(self, old: Limits) -> Limits:
+        """Give these limits; what was left out of them is that of others.
+
+        Args:
+            old: The limits that held until now.
+        """
+        bounds = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(old, **{n: b for n, b in bounds.items() if not isinstance(b, _Default)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +76,8 @@ class Budget:
     def __post_init__(self) -> None:
         if self.calls is self.tokens is self.seconds is None:
             raise ValueError("Budget(): say calls=, tokens= or seconds=")
-        _check_whole(self, 0, "calls", "tokens")
+        given = [name for name in ("calls", "tokens") if getattr(self, name) is not None]
+        _check_whole(self, 0, *given)
         if self.seconds is None:
             return
         is_number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
@@ -127,7 +143,7 @@ def _check_whole(bounds: Limits | Budget, lowest: int, *names: str) -> None:
     for name in names:
         value = getattr(bounds, name)
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (is_whole and value >= lowest):
+        if not (is_whole and value >= lowest):
             raise ValueError(
                 f"{type(bounds).__name__}({name}={value!r}): must be a whole number, at least"
                 f" {lowest}"

@@ -28,7 +28,7 @@ from graphflow.records import (
     RunStatus,
     StepRecord,
 )
-from graphflow.standing import open_tasks, under_way
+from graphflow.standing import beyond_limit, open_tasks, under_way
 from graphflow.state.instances import Instances
 from graphflow.state.schema import S, StateSchema
 
@@ -378,7 +378,7 @@ class Run(Generic[S]):
         return self._schema.instance(self._schema.read_values(values))
 
     def __str__(self) -> str:
-        return self.draw().text
+        return "\n".join([self.draw().text, *beyond_limit(self.records)])
 
     def __repr__(self) -> str:
         try:
@@ -394,7 +394,4 @@ class Run(Generic[S]):
 
 
 def _all_calls(records: RunRecords) -> list[CallRecord]:
-    calls = list(records.calls)
-    for child in records.children:
-        calls += _all_calls(child)
-    return calls
+    return [*records.calls, *(call for child in records.children for call in _all_calls(child))]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from graphflow.change.lapsed import is_lapsed
 from graphflow.change.moved import node_in
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords
 
-__all__ = ["end_of", "is_incomplete", "latest", "open_tasks", "task_of", "under_way", "went_on"]
+__all__ = [
+    "beyond_limit",
+    "end_of",
+    "is_incomplete",
+    "latest",
+    "limit_reached",
+    "open_tasks",
+    "task_of",
+    "under_way",
+    "went_on",
+]
 
 
 def task_of(key: str) -> str:
@@ -52,6 +63,37 @@ def under_way(records: RunRecords) -> dict[str, int]:
         for key in step.ready
         if standing.get(key, "failed") == "failed"
     }
+
+
+def limit_reached(records: RunRecords) -> tuple[str, int] | None:
+    """Say at which limit a run is paused: "steps" or "visits", and how many; None at none.
+
+    Args:
+        records: Of the run, with its children.
+    """
+    header = records.header
+    kind, _, rest = (header.reason or "").partition(":")
+    if header.status != "paused" or kind != "limit":
+        return None
+    what = rest.partition(":")[0]
+    return what, max(json.loads(one.limits_json).get(what, 1) for one in _open_headers(records))
+
+
+def beyond_limit(records: RunRecords) -> list[str]:
+    """Say in a line how a run goes on that is paused at a limit; nothing of one that is not."""
+    reached = limit_reached(records)
+    if reached is None or records.header.parent is not None:
+        return []
+    (what, bound), run_id = reached, records.header.run_id
+    return [f"go on: flow.resume({run_id!r}, limits=Limits({what}={2 * bound}))"]
+
+
+def _open_headers(records: RunRecords) -> Iterator[RunHeader]:
+    """Give the header of a run and of its subgraphs that are not over: a limit may be theirs."""
+    yield records.header
+    for child in records.children:
+        if child.header.status not in {"done", "cancelled"}:
+            yield from _open_headers(child)
 
 
 def open_tasks(records: RunRecords) -> dict[str, str]:

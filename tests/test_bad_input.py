@@ -969,6 +969,7 @@ def test_a_wrong_argument_of_run_begins_no_run(
     lambda: Command(reason=3),
     lambda: Limits(steps=0),
     lambda: Limits(visits=True),
+    lambda: Limits(visits=None),
     lambda: Limits(steps=1.5),
     lambda: Budget(calls=None),
     lambda: Budget(calls=1.5),

@@ -119,6 +119,29 @@ def test_steps_pause_the_run_and_new_limits_go_on(store: Any) -> None:
     assert flow.get("r").path == ["count"] * 10
 
 
+def test_a_bound_that_is_left_out_stays_what_it_is(store: Any) -> None:
+    """Of a run that is resumed or forked its own, of a new one the flow's: none is set back."""
+    flow = loop(60).compile(store, limits=Limits(visits=30))
+    run = flow.run({}, run_id="r", limits=Limits(steps=5000))
+    assert run.reason == "limit:visits:count"
+    assert flow.resume("r", limits=Limits(visits=2000)).status == "done"
+    assert json.loads(flow.get("r").header.limits_json) == {"steps": 5000, "visits": 2000}
+
+    flow.run({}, run_id="least", limits=Limits(steps=100, visits=25))
+    assert json.loads(flow.get("least").header.limits_json) == {"steps": 100, "visits": 25}
+
+
+def test_a_paused_run_says_what_raises_the_limit_that_it_has_reached(store: Any) -> None:
+    """The line can be typed as it stands; under a run that is not at a limit there is none."""
+    flow = loop(40).compile(store)
+    line = str(flow.run({}, run_id="r")).splitlines()[-1]
+    assert line == "go on: flow.resume('r', limits=Limits(visits=50))"
+
+    run = eval(line.removeprefix("go on: "), {"flow": flow, "Limits": Limits})  # noqa: S307
+    assert run.status == "done"
+    assert "go on" not in str(run)
+
+
 def test_visits_pause_the_run_and_name_the_node(store: Any) -> None:
     """limit:visits:NODE: the loop is named."""
     flow = loop().compile(store, limits=Limits(visits=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from graphflow.cli.why import headline, last_traceback, router_traceback
 from graphflow.errors import (
     CheckpointCorruptError,
+    GraphflowError,
     InputError,
     RunBusyError,
     RunError,
@@ -134,6 +136,12 @@ def attempt(flow: Flow[Any], job: Job) -> Outcome:
         return Outcome(job, "busy", words=str(error))
     except (RunError, StateError, CheckpointCorruptError) as error:
         return Outcome(job, "failed", words=str(error), seconds=perf_counter() - begin)
+    except GraphflowError:
+        raise
+    except Exception as error:  # noqa: BLE001 - told with its lines; the other runs go on
+        words = "".join(traceback.format_exception_only(error)).strip()
+        trace = "".join(traceback.format_exception(error))
+        return Outcome(job, "failed", None, words, perf_counter() - begin, trace=trace)
 
 
 def _start(flow: Flow[Any], job: Job) -> Run[Any]:

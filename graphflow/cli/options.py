@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from graphflow.names import in_order, word
 from graphflow.policy import Budget, Limits
 from graphflow.records import RunHeader, RunRecords
+from graphflow.standing import limit_reached
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.sqlite import SqliteCheckpointer
@@ -87,19 +88,17 @@ def bound_options(command: F) -> F:
     return command
 
 
-def new_limits(given: Mapping[str, Any], old: Limits | RunHeader) -> Limits | None:
+def new_limits(given: Mapping[str, Any]) -> Limits | None:
     """Give the limits that were asked for.
 
     Args:
         given: The options of `bound_options`.
-        old: What holds where an option was left out.
 
     Returns:
         None when neither limit was given.
     """
-    asked = {name: given[f"limit_{name}"] for name in ("steps", "visits")}
-    before = json.loads(old.limits_json) if isinstance(old, RunHeader) else asdict(old)
-    return Limits(**{**before, **_said(asked)}) if _said(asked) else None
+    asked = _said({name: given[f"limit_{name}"] for name in ("steps", "visits")})
+    return Limits(**asked) if asked else None
 
 
 def new_budget(given: Mapping[str, Any], old: RunHeader | None = None) -> Budget | None:
@@ -132,19 +131,10 @@ def higher_bound(records: RunRecords) -> list[str]:
     what = rest.partition(":")[0]
     if header.status != "paused":
         return []
-    if kind == "limit":
-        most = max(json.loads(h.limits_json).get(what, 1) for h in _open_headers(records))
-        return [f"--limit-{what}", str(2 * most)]
+    if (reached := limit_reached(records)) is not None:
+        return [f"--limit-{reached[0]}", str(2 * reached[1])]
     bound = json.loads(header.budget_json).get(what) if kind == "budget" else None
     return [] if bound is None else [f"--{what}", f"{2 * bound or 1:g}"]
-
-
-def _open_headers(records: RunRecords) -> Iterator[RunHeader]:
-    """Give the header of a run and of its subgraphs that are not over: a limit may be theirs."""
-    yield records.header
-    for child in records.children:
-        if child.header.status not in {"done", "cancelled"}:
-            yield from _open_headers(child)
 
 
 def split_target(words: Sequence[str], names: str) -> tuple[str | None, list[str]]:

@@ -100,19 +100,19 @@ def run(
                 out, flow, jobs, place, again, concurrency=concurrency, blank=fields.blank
             )
         else:
-            job = _job(flow, new_run_id() if run_id is None else run_id, bounds, fields)
+            job = _job(new_run_id() if run_id is None else run_id, bounds, fields)
             code = _do_one(out, flow, _listening(job, out, streams=streams), place)
     click.get_current_context().exit(code)
 
 
-def _job(flow: Flow[Any], run_id: str, bounds: Mapping[str, Any], fields: dict[str, Any]) -> Job:
-    limits, budget = new_limits(bounds, flow.limits), new_budget(bounds)
+def _job(run_id: str, bounds: Mapping[str, Any], fields: dict[str, Any]) -> Job:
+    limits, budget = new_limits(bounds), new_budget(bounds)
     return Job("", run_id, fields, limits, budget)
 
 
 def _jobs(batch: Batch, flow: Flow[Any], bounds: Mapping[str, Any]) -> list[Job]:
     file = {"file": os.path.basename(batch.name), "file_sha256": batch.digest}  # noqa: PTH119 - a name that may be "-"
-    limits, budget = new_limits(bounds, flow.limits), new_budget(bounds)
+    limits, budget = new_limits(bounds), new_budget(bounds)
     return [
         Job(
             f"line {line.number}",
@@ -191,7 +191,7 @@ def resume(
 
 
 def _again(header: RunHeader, bounds: Mapping[str, Any]) -> Job:
-    limits, budget = new_limits(bounds, header), new_budget(bounds, header)
+    limits, budget = new_limits(bounds), new_budget(bounds, header)
     return Job(header.run_id, header.run_id, limits=limits, budget=budget)
 
 

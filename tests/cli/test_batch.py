@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from graphflow import Flow
+
 LINES = b"""{"text": "a"}
 
 {"text": "fail"}
@@ -141,6 +143,24 @@ def test_resume_all_goes_on_with_what_is_open(call, lines, document):
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [one["status"] for one in found] == ["failed", "paused"]
     assert found[1]["last_step"] == 30
+
+
+def test_an_error_of_one_run_that_nobody_expects_stops_no_other(call, lines, monkeypatch):
+    """It is told as failed, with its words; the runs after it go on, and the exit is 1."""
+    call("run", "toy.py:graph", "--input", "lines.jsonl")
+    resume, seen = Flow.resume, []
+
+    def breaks_once(flow, run_id, **how):
+        seen.append(run_id)
+        if len(seen) == 1:
+            raise TypeError("'>=' not supported")
+        return resume(flow, run_id, **how)
+
+    monkeypatch.setattr(Flow, "resume", breaks_once)
+    result = call("resume", "toy.py:graph", "--all")
+    assert result.exit_code == 1
+    assert "TypeError: '>=' not supported" in result.stdout + result.stderr
+    assert len(seen) == 2
 
 
 def test_resume_all_without_open_runs_is_content(call, folder):

@@ -210,7 +210,7 @@ class Sim(Rules):
 
     def set_limits(self, limits: Mapping[str, int]) -> None:
         """Set new limits for the run and its open children (S14)."""
-        self.limits = {"steps": 100, "visits": 25, **limits}
+        self.limits = {**self.limits, **limits}
         for result in (self.open or {}).values():
             if result.child is not None and not result.complete:
                 result.child.set_limits(limits)
