@@ -10,12 +10,14 @@ from graphflow.answer_schema import by_schema
 from graphflow.change.lapsed import is_lapsed
 from graphflow.clock import now
 from graphflow.engine.asking import check_verdict
-from graphflow.errors import AnswerError, StateError, did_you_mean
+from graphflow.engine.position import restore
+from graphflow.errors import AnswerError, GraphChangedError, StateError, did_you_mean
 from graphflow.plan import Plan, PlanNode
 from graphflow.records import QuestionRecord, RunHeader, RunRecords
 from graphflow.session import Session, as_before
 from graphflow.standing import is_incomplete, task_of
 from graphflow.state.single import Single
+from graphflow.state.update import judge
 from graphflow.state.words import first_field
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Open",
     "answer_question",
+    "check_fits",
     "find_open",
     "open_questions",
     "overdue",
@@ -132,7 +135,7 @@ def _short(item: Open) -> str:
 
 
 def worded(plan: Plan, asked: Open, value: Any) -> str:
-    """Validate an answer, as far as the type of the question is known here.
+    """Validate an answer by the type of the question; see `check_fits` for the rest.
 
     Args:
         plan: The graph of the run.
@@ -146,7 +149,8 @@ def worded(plan: Plan, asked: Open, value: Any) -> str:
         AnswerError: It does not fit; the run waits on.
     """
     question = asked.question
-    node = _node(plan, asked)
+    inner = _plan(plan, asked)
+    node = inner.nodes.get(question.node) if inner is not None else None
     try:
         if question.kind == "ask" or node is None:
             known = node.asks.get(question.name.partition("#")[0]) if node is not None else None
@@ -157,11 +161,51 @@ def worded(plan: Plan, asked: Open, value: Any) -> str:
             return text
         return node.answer.store(value)[1]
     except StateError as error:
-        raise AnswerError(
-            f"the answer to {asked.id!r} of run {asked.path[0].run_id} does not fit: {error}."
-            " The question stays open.",
-            field=_field(error),
-        ) from error
+        raise _misfit(asked, error) from error
+
+
+def check_fits(plan: Plan, store: Checkpointer, asked: Open, text: str) -> None:
+    """Check an answer that goes into a field by all that the state says of it.
+
+    The type of a question does not know the validators of the state class. An answer that these
+    refuse would fail the run for good, as nobody could give another one.
+
+    Args:
+        plan: The graph of the run.
+        store: Where the run is stored.
+        asked: The question.
+        text: The answer's JSON.
+
+    Raises:
+        AnswerError: It does not fit; the run waits on.
+    """
+    inner = _plan(plan, asked)
+    node = inner.nodes.get(asked.question.node) if inner is not None else None
+    into = _field_of(node, asked.question) if node is not None else None
+    if inner is None or node is None or into is None:
+        return
+    try:
+        position = restore(inner, store.load(asked.path[-1].run_id, tail=True))
+        judge(inner.schema, position.values, {into: node.answer.read(text)})
+    except GraphChangedError:  # it is told when the run is to go on
+        return
+    except StateError as error:
+        raise _misfit(asked, error) from error
+
+
+def _field_of(node: PlanNode, question: QuestionRecord) -> str | None:
+    """Give the field that an answer goes into; None when a body or a function takes it."""
+    rules = node.rules.question if question.kind == "question" else node.rules.escalate
+    into = rules.into if rules is not None and question.kind != "ask" else None
+    return into if isinstance(into, str) else None
+
+
+def _misfit(asked: Open, error: StateError) -> AnswerError:
+    return AnswerError(
+        f"the answer to {asked.id!r} of run {asked.path[0].run_id} does not fit: {error}."
+        " The question stays open.",
+        field=_field(error),
+    )
 
 
 def answer_question(opener: Opener, asked: Open, text: str, by: str) -> None:
@@ -198,14 +242,14 @@ def overdue(found: list[Open]) -> list[Open]:
     return [a for a in found if a.question.deadline is not None and a.question.deadline <= time]
 
 
-def _node(plan: Plan, asked: Open) -> PlanNode | None:
-    """Find the node that asks in today's graph; None when it has gone."""
+def _plan(plan: Plan, asked: Open) -> Plan | None:
+    """Find today's graph of the run that asks; None when it has gone."""
     inner: Plan | None = plan
     for header in asked.path[1:]:
         name = str(header.parent_key).partition("#")[0]
         node = inner.nodes.get(name) if inner is not None else None
         inner = node.child if node is not None else None
-    return inner.nodes.get(asked.question.node) if inner is not None else None
+    return inner
 
 
 def _field(error: StateError) -> str:

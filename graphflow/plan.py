@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from operator import or_
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from functools import cached_property
+from typing import Any, get_args
 
 from graphflow.definition import Definition, GateDef, NodeDef, canonical
 from graphflow.names import END, START
@@ -16,7 +14,7 @@ from graphflow.policy import Defaults
 from graphflow.records import Arrow, ArrowKind
 from graphflow.state.description import described
 from graphflow.state.schema import StateSchema, schema_of
-from graphflow.state.single import Single
+from graphflow.state.single import Single, type_of_field
 
 __all__ = ["Plan", "PlanNode", "PlanRouter", "Shape", "reach"]
 
@@ -69,13 +67,12 @@ class PlanNode:
             question = self.rules.question
             if question.answer is not None:
                 return Single(question.answer)
-            found = _field_type(self.state, question.into)
             may_be_none = question.has_default and question.default is None
-            return Single(found if may_be_none else _without_none(found))
+            return Single(type_of_field(self.state, question.into, may_be_none=may_be_none))
         if self.rules.escalate is None:
             return Single()
-        asked, into = self.rules.escalate.answer, self.rules.escalate.into or ""
-        return Single(_without_none(_field_type(self.state, into)) if asked is None else asked)
+        asked, into = self.rules.escalate.answer, self.rules.escalate.into
+        return Single(type_of_field(self.state, into) if asked is None else asked)
 
     @cached_property
     def result(self) -> Single:
@@ -83,7 +80,9 @@ class PlanNode:
         items = self.rules.map
         if items is None or items.result is not None:
             return Single(items.result if items else None)
-        parts = get_args(_field_type(self.state, items.into))
+        state: Any = self.state
+        field = state.model_fields.get(items.into) if isinstance(items.into, str) else None
+        parts = get_args(field.annotation) if field is not None else ()
         return Single(parts[0] if parts else None)
 
 
@@ -222,19 +221,6 @@ def _with_defaults(node: NodeDef, definition: Definition) -> NodeDef:
 
 
 _NO_DEFAULTS = Defaults()
-
-
-def _field_type(state: Any, into: object) -> Any:
-    """Give the type of the field that takes a value; plain JSON when a function takes it."""
-    fields = state.model_fields
-    return fields[into].annotation if isinstance(into, str) and into in fields else None
-
-
-def _without_none(of: Any) -> Any:
-    """Give the type of an answer for a field that may be None: a person has to say something."""
-    parts = [part for part in get_args(of) if part is not NoneType]
-    is_optional = get_origin(of) in {Union, UnionType} and NoneType in get_args(of) and parts
-    return reduce(or_, parts) if is_optional else of
 
 
 def _by_source(

@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from graphflow.adopting import adopt
-from graphflow.answering import Open, answer_question, find_open, overdue, the_question, worded
+from graphflow.answering import (
+    Open,
+    answer_question,
+    check_fits,
+    find_open,
+    overdue,
+    the_question,
+    worded,
+)
 from graphflow.asked import Asked
 from graphflow.change.verdict import Verdict
 from graphflow.changing import judged_with_children, refuse_changed
@@ -322,6 +330,7 @@ class Wakes(Generic[S]):
             refuse_changed(self._plan, self.store, records)
             restore(self._plan, records)
         text = worded(self._plan, asked, value)
+        check_fits(self._plan, self.store, asked, text)
         answer_question(self._opener, asked, text, "person")
         return records.header.run_id
 

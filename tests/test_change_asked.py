@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from graphflow import END, START, Defaults, Escalate, RunFailedError, StateGraph
+from graphflow.answering import answer_question, find_open
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.errors import AnswerError, MigrationError
 
@@ -185,7 +186,7 @@ def test_an_answer_to_an_escalation_that_does_not_fit_any_more(store: Any) -> No
 
 
 def test_an_answer_to_an_escalation_that_the_field_refuses(store: Any) -> None:
-    """It is one more failure of the node, and a person is asked again."""
+    """Stored before it was held against the field, it fails the node again, and is asked again."""
 
     class Short(BaseModel):
         b: str = Field("", max_length=3)
@@ -194,7 +195,11 @@ def test_an_answer_to_an_escalation_that_the_field_refuses(store: Any) -> None:
     graph.add_node("n", breaks, escalate=Escalate(into="b", answer=str))
     flow = joined("n", graph=graph).compile(store)
     flow.run({}, run_id="r")
-    run = flow.answer("r", "too long")
+    with pytest.raises(AnswerError, match="at most 3 characters"):
+        flow.answer("r", "too long")
+    [asked] = find_open(flow.store, flow.get("r").records)
+    answer_question(flow._opener, asked, '"too long"', "person")
+    run = flow.resume("r")
     assert list(run.open_questions) == ["n:#2"]
     assert [(one.attempt, one.error_type) for one in run.attempts] == [
         (1, "OSError"), (2, "InvalidUpdateError"),

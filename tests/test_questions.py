@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from graphflow import (
     END,
@@ -29,6 +29,7 @@ from graphflow import (
     StateGraph,
     append,
 )
+from graphflow.answering import find_open
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.cli.onward import ways_on
 from graphflow.cli.options import Place
@@ -57,6 +58,12 @@ class Reply(BaseModel):
         if "!" in value:
             raise ValueError("do not shout")
         return value
+
+
+def _even(value: int) -> int:
+    if value % 2:
+        raise ValueError("it must be even")
+    return value
 
 
 class State(BaseModel):
@@ -163,6 +170,85 @@ def test_a_wrong_answer_leaves_the_run_paused(
     run = flow.answer("r", right)
     expected = Reply.model_validate(right) if into == "rich" else right
     assert (run.status, getattr(run.state, into)) == ("done", expected)
+
+
+class Strict(BaseModel):
+    bounded: int = Field(0, le=5)
+    even: Annotated[int, AfterValidator(_even)] = 0
+    named: str = "Nobody"
+    low: int = 0
+    high: int = 9
+    maybe: int | None = Field(None, le=5)
+    log: Annotated[list[str], append] = Field(default_factory=lambda: ["one"], max_length=2)
+
+    @field_validator("named")
+    @classmethod
+    def capital(cls, value: str) -> str:
+        if not value.istitle():
+            raise ValueError("write it with a capital")
+        return value
+
+    @model_validator(mode="after")
+    def in_order(self) -> Strict:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+@pytest.mark.parametrize("how", ["question", "escalation", "child"])
+@pytest.mark.parametrize(
+    ("into", "wrong", "right"),
+    [
+        ("bounded", 9, 5),
+        ("even", 3, 4),
+        ("named", "ann", "Ann"),
+        ("low", 20, 3),
+        ("maybe", 9, 1),
+        ("log", ["two", "three"], ["two"]),
+    ],
+)
+def test_an_answer_is_held_against_all_that_the_state_says(
+    how: str, into: str, wrong: Any, right: Any, store: Any
+) -> None:
+    """Bounds and validators of the field and of the whole state count before the run wakes."""
+    graph, key = StateGraph(Strict, name="strict"), "q"
+    if how == "escalation":
+        graph.add_node("q", lambda s: 1 / 0, escalate=Escalate(into=into))
+    else:
+        graph.add_question("q", prompt="?", into=into)
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    if how == "child":
+        child, key = graph, "s/q"
+        graph = StateGraph(Strict, name="parent")
+        graph.add_node("s", child, output={into: into} if into != "log" else {})
+        graph.add_edge(START, "s")
+        graph.add_edge("s", END)
+    flow = graph.compile(store)
+    flow.run({}, run_id="r")
+    with pytest.raises(AnswerError, match="question stays open"):
+        flow.answer("r", wrong, key=key)
+    with pytest.raises(AnswerError, match="question stays open"):
+        flow.answer("r", wrong, key=key, resume=False)
+
+    assert [one.id for one in find_open(flow.store, flow.get("r").records)] == [key]
+    assert flow.answer("r", right, key=key).status == "done"
+
+
+def test_the_bound_of_a_field_is_told_with_its_question(store: Any) -> None:
+    """Who answers sees it in the schema; and a default beyond it is refused when compiled."""
+
+    def flow_of(default: int) -> Flow[Strict]:
+        graph = StateGraph(Strict, name="strict")
+        graph.add_question("q", prompt="?", into="bounded", deadline=60, default=default)
+        graph.add_edge(START, "q")
+        graph.add_edge("q", END)
+        return graph.compile(store)
+
+    with pytest.raises(DefinitionError, match="default=9 is no answer"):
+        flow_of(9)
+
+    assert '"maximum": 5' in flow_of(5).run({}).questions[0].schema_json
 
 
 def test_the_answers_type_may_be_narrower_than_the_field(store: Any) -> None:

@@ -12,7 +12,7 @@ from graphflow.errors import StateError, did_you_mean
 from graphflow.policy import Escalate
 from graphflow.state.fit import may_be_list, misfit
 from graphflow.state.schema import StateField, StateSchema
-from graphflow.state.single import Single
+from graphflow.state.single import Single, type_of_field
 
 __all__ = ["asked", "feedback", "mapped", "no_such_field", "state"]
 
@@ -66,8 +66,8 @@ def _question(schema: StateSchema[Any], where: str, question: QuestionDef) -> Fo
     if isinstance(question.into, str):
         yield from _into(schema, where, question.into, question.answer)
     of = question.answer
-    if of is None and isinstance(question.into, str) and question.into in schema.fields:
-        of = schema.model.model_fields[question.into].annotation
+    if of is None:
+        of = type_of_field(schema.model, question.into, may_be_none=True)
     try:
         if question.has_default:
             Single(of).store(question.default)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
-from typing import Any
+from functools import cached_property, reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic_core import to_json
 
 from graphflow.errors import StateError
+from graphflow.state.problems import reducer_of
 from graphflow.state.schema import StateField, StateSchema
+from graphflow.state.secrets import is_secret
 from graphflow.state.words import what_is_wrong
 
-__all__ = ["Single", "plain_text"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["Single", "plain_text", "type_of_field"]
 
 
 class Single:
@@ -84,3 +91,31 @@ def plain_text(value: Any) -> str:
         return to_json(value, inf_nan_mode="strings").decode()
     except ValueError as error:
         raise StateError(f"it has no JSON form: {error}") from error
+
+
+def type_of_field(model: type[BaseModel], name: object, *, may_be_none: bool = False) -> Any:
+    """Give the type of the answers that go into a field.
+
+    Args:
+        model: The state class.
+        name: The field; anything else stands for plain JSON.
+        may_be_none: Whether None is an answer; else a person has to say something, though the
+            field may be None.
+
+    Returns:
+        The field's type with all that is said of its values, such as a bound; None: plain JSON.
+    """
+    info = model.model_fields.get(name) if isinstance(name, str) else None
+    if info is None:
+        return None
+    of: Any = info.annotation if may_be_none else _without_none(info.annotation)
+    # What is said of the whole of a field need not hold for what a reducer adds to it
+    if not info.metadata or is_secret(info) or reducer_of(model, str(name)) is not None:
+        return of
+    return Annotated[of, *info.metadata]
+
+
+def _without_none(of: Any) -> Any:
+    parts = [part for part in get_args(of) if part is not NoneType]
+    is_optional = get_origin(of) in {Union, UnionType} and NoneType in get_args(of) and parts
+    return reduce(or_, parts) if is_optional else of
