@@ -13,6 +13,7 @@ from graphflow.names import RESERVED
 from graphflow.records import MemoRecord, QuestionRecord
 from graphflow.signatures import closed, is_async
 from graphflow.state.single import Single
+from graphflow.state.words import shown
 
 if TYPE_CHECKING:
     from graphflow.engine.tasks import Task
@@ -66,7 +67,7 @@ class Context(Generic[D]):
         self.run_id, self.node, self.key = run_id, task.node.name, task.key
         self.step, self.attempt = task.step, task.attempt
         self._task, self._around = task, around
-        self._asked: dict[str, Single] = {}
+        self._asked: dict[str, tuple[Single, str]] = {}
 
     @property
     def idempotency_key(self) -> str:
@@ -108,7 +109,8 @@ class Context(Generic[D]):
         must not be repeated stands before it in a `memo`, or in a node of its own.
 
         Args:
-            key: The question's name in this node; questions are told apart by it alone.
+            key: The question's name in this node; questions are told apart by it alone. Asked again
+                with the same words it gives the same answer.
             prompt: The words.
             answer: The type of an answer; by default any JSON.
 
@@ -117,9 +119,10 @@ class Context(Generic[D]):
 
         Raises:
             AskSignal: There is none yet, or it does not fit. It is no Exception: let it through.
-            AnswerError: The key is no name, or this body has asked for another type under it.
+            AnswerError: The key is no name, or this body has asked something else under it: with
+                other words, or for another type.
         """
-        single = self._task.node.asks[key] = self._asked_for(key, answer)
+        single = self._task.node.asks[key] = self._asked_for(key, prompt, answer)
         name, words, number = key, prompt, 1
         asked = (self._task.questions or {}).get(name)
         while asked is not None and asked.answer_json is not None:
@@ -187,18 +190,18 @@ class Context(Generic[D]):
         """
         return self._around.emit(value)
 
-    def _asked_for(self, key: str, answer: Any) -> Single:
+    def _asked_for(self, key: str, prompt: str, answer: Any) -> Single:
         if not isinstance(key, str) or not key.strip() or not RESERVED.isdisjoint(key):
             without = " ".join(sorted(RESERVED))
             raise AnswerError(f"ctx.ask({key!r}): the key must be a name, without {without}")
         single = Single(answer)
-        before = self._asked.setdefault(key, single)
-        if before is not single and before.schema_json != single.schema_json:
-            raise AnswerError(
-                f"ctx.ask({key!r}, answer={answer!r}): this body has asked {key!r} with"
-                f" answer={before.of!r} before; questions are told apart by their keys alone: give"
-                " this one a key of its own"
-            )
+        before, words = self._asked.setdefault(key, (single, prompt))
+        if before is single:
+            return single
+        if words != prompt:
+            raise _asked_already(key, shown(prompt), shown(words))
+        if before.schema_json != single.schema_json:
+            raise _asked_already(key, f"answer={answer!r}", f"answer={before.of!r}")
         return single
 
     async def _remember_later(
@@ -217,3 +220,11 @@ class Context(Generic[D]):
         self._around.memos()[key] = text
         self._around.remember(MemoRecord(self.step, self.key, key, text, now()))
         return value
+
+
+def _asked_already(key: str, this: str, before: str) -> AnswerError:
+    return AnswerError(
+        f"ctx.ask({key!r}, {this}): this body has asked {key!r} with {before} before, whose answer"
+        " would count for this one, too: questions are told apart by their keys alone. Give each a"
+        f" key of its own, as f'{key}-{{item}}'"
+    )

@@ -195,16 +195,17 @@ class Strict(BaseModel):
         return self
 
 
-@pytest.mark.parametrize("how", ["question", "escalation", "child"])
 @pytest.mark.parametrize(
-    ("into", "wrong", "right"),
+    ("how", "into", "wrong", "right"),
     [
-        ("bounded", 9, 5),
-        ("even", 3, 4),
-        ("named", "ann", "Ann"),
-        ("low", 20, 3),
-        ("maybe", 9, 1),
-        ("log", ["two", "three"], ["two"]),
+        ("question", "bounded", 9, 5),
+        ("question", "even", 3, 4),
+        ("question", "named", "ann", "Ann"),
+        ("question", "low", 20, 3),
+        ("question", "maybe", 9, 1),
+        ("question", "log", ["two", "three"], ["two"]),
+        ("escalation", "named", "ann", "Ann"),
+        ("child", "named", "ann", "Ann"),
     ],
 )
 def test_an_answer_is_held_against_all_that_the_state_says(
@@ -221,7 +222,7 @@ def test_an_answer_is_held_against_all_that_the_state_says(
     if how == "child":
         child, key = graph, "s/q"
         graph = StateGraph(Strict, name="parent")
-        graph.add_node("s", child, output={into: into} if into != "log" else {})
+        graph.add_node("s", child, output={into: into})
         graph.add_edge(START, "s")
         graph.add_edge("s", END)
     flow = graph.compile(store)
@@ -712,7 +713,8 @@ def test_one_key_asks_for_one_type(store: Any) -> None:
     """A body that asks for another type under the same key would get the first one's answer."""
 
     def body(state: State, ctx: Context) -> dict[str, Any]:
-        return {"n": ctx.ask("k", "How many?", answer=int) + ctx.ask("k", "?", answer=kinds.pop())}
+        first = ctx.ask("k", "How many?", answer=int)
+        return {"n": first + ctx.ask("k", "How many?", answer=kinds.pop())}
 
     kinds: list[Any] = [int, Literal["x"]]
     flow = asking(body, store)
@@ -723,6 +725,29 @@ def test_one_key_asks_for_one_type(store: Any) -> None:
     for word in ("ctx.ask('k', answer=typing.Literal['x'])", "answer=<class 'int'> before"):
         assert word in str(failed.value)
     assert flow.resume("r").state.n == 6  # the same type may be asked for twice
+
+
+def test_one_key_asks_one_thing(store: Any) -> None:
+    """Other words under the same key are refused: a yes to one thing is no yes to another."""
+
+    def body(state: State, ctx: Context) -> dict[str, Any]:
+        log = [ctx.ask(key.format(x), f"Delete {x}?", answer=str) for x in "AB"]
+        return {"log": [*log, ctx.ask(key.format("B"), "Delete B?", answer=str)]}
+
+    key = "ok"
+    flow = asking(body, store)
+    flow.run({}, run_id="r")
+    with pytest.raises(RunFailedError) as failed:
+        flow.answer("r", "yes")
+    assert isinstance(failed.value.__cause__, AnswerError)
+    for word in ("'Delete B?'", "'Delete A?' before", "as f'ok-{item}'"):
+        assert word in str(failed.value)
+
+    key = "ok-{}"
+    assert flow.resume("r").questions[-1].prompt == "Delete A?"
+    flow.answer("r", "yes", key="one:ok-A")
+    run = flow.answer("r", "no", key="one:ok-B")
+    assert run.state.log == ["yes", "no", "no"]  # the same question has the same answer
 
 
 def test_ask_in_async_nodes(store: Any) -> None:
