@@ -12,6 +12,7 @@ from graphflow.batching import abatch, batch, check_all
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.definition import Definition
 from graphflow.errors import DefinitionError, InputError
+from graphflow.looked_up import check_listing
 from graphflow.opening import Opened, Opener, Settings
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
@@ -249,7 +250,16 @@ class Flow(Wakes[S]):
         return await abatch(len(inputs), one, concurrency=concurrency)
 
     def runs(self, *, status: RunStatus | None = None, limit: int | None = None) -> list[Run[S]]:
-        """List the runs of this graph, newest first."""
+        """List the runs of this graph, newest first.
+
+        Args:
+            status: Only those that stand so.
+            limit: At most so many.
+
+        Raises:
+            InputError: No run ever stands so, or the limit is no number.
+        """
+        check_listing(status, limit)
         headers = self.store.runs(status=status, graph=self.name, limit=limit)
         return [
             Run(self.store, header.run_id, self._schema, header=header, plan=self._plan)

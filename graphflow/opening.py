@@ -168,7 +168,7 @@ class Opener:
             RunBusyError: Somebody is advancing it.
             GraphChangedError: It cannot go on with this graph.
         """
-        records = self.find(found) if isinstance(found, str) else found
+        records = found if isinstance(found, RunRecords) else self.find(found)
         refuse_changed(self.plan, self.store, records)
         records = self.before_take(records)
         header = records.header

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 from graphflow.as_of import Seen, as_of
 from graphflow.change.judge import state_of
 from graphflow.change.values import same_json
-from graphflow.errors import RunNotFoundError, StateError
+from graphflow.errors import InputError, StateError
 from graphflow.history import States, values_now
-from graphflow.names import named
+from graphflow.looked_up import check_step, checked_arrow
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
@@ -192,6 +192,8 @@ class Run(Generic[S]):
         """
         from graphflow.analysis.comparison import compare
 
+        if not isinstance(other, Run):
+            raise InputError(f"compare({other!r}): pass a run, such as flow.get(run_id)")
         return compare(self.records, other.records)
 
     @property
@@ -304,8 +306,12 @@ class Run(Generic[S]):
         return max(0.0, took.total_seconds() * 1e3)
 
     def took(self, source: str, target: str) -> bool:
-        """Tell whether the arrow from one node to another ran."""
-        way = named(source), named(target)
+        """Tell whether the arrow from one node to another ran.
+
+        Raises:
+            InputError: The run's graph has no such node.
+        """
+        way = checked_arrow(self.records, self._plan.nodes if self._plan else (), source, target)
         return any((a.source, a.target) == way for step in self.steps for a in step.arrows)
 
     def draw(self, path: str | PathLike[str] | None = None) -> Drawing:
@@ -359,13 +365,7 @@ class Run(Generic[S]):
         return Instances(self._schema) if self._schema is not None and known else None
 
     def _check_step(self, step: int) -> None:
-        steps = self.records.steps
-        first, last = steps[0].step, steps[-1].step
-        if not first <= step <= last:
-            gone = f": those before {first} were pruned" if 0 <= step < first else ""
-            raise RunNotFoundError(
-                f"run {self.run_id} has no step {step}{gone}; it has {first} to {last}"
-            )
+        check_step(self.records, step)
 
     def _instance(self, values: dict[str, Any], use: GraphUse) -> S:
         if self._schema is None:

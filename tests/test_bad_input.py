@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import math
+import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -960,6 +961,30 @@ def test_a_wrong_argument_of_run_begins_no_run(
     group = found.value.exceptions if isinstance(found.value, ExceptionGroup) else [found.value]
     assert all(isinstance(error, DefinitionError | InputError | StateError) for error in group)
     assert flow.runs() == []
+
+
+@pytest.mark.parametrize(("wrong", "words"), [
+    (lambda flow: flow.get(3), "3 is no run id; pass a run id, which is a str"),
+    (lambda flow: flow.resume(flow.get("r")), "is no run id; pass its id, 'r'"),
+    (lambda flow: flow.runs(status="pausd"), "no run stands so. Did you mean 'paused'?"),
+    (lambda flow: flow.runs(limit="3"), "runs(limit='3'): pass how many runs to list"),
+    (lambda flow: flow.get("r").compare("r"), "compare('r'): pass a run, such as flow.get(run_id)"),
+    (lambda flow: flow.get("r").state_at("1"), "step '1': pass the number of a committed step"),
+    (lambda flow: flow.get("r").diff(True), "step True: pass the number of a committed step"),
+    (lambda flow: flow.get("r").took("lost", "END"), "'lost' is no node of the run's graph."),
+    (lambda flow: flow.get("r").took("STAR", "a"), "Did you mean 'START'?"),
+    (lambda flow: flow.get("r").took("a", None), "None is no node of the run's graph"),
+])  # fmt: skip
+def test_a_slip_in_what_is_looked_up_is_said(
+    store: Any, wrong: Callable[[Any], Any], words: str
+) -> None:
+    """What names nothing gives no empty answer, on which an `assert not` would pass."""
+    flow = graph_of(lambda s: None).compile(store)
+    flow.run({}, run_id="r")
+    assert flow.get("r").took("START", "first")
+
+    with pytest.raises(InputError, match=re.escape(words)):
+        wrong(flow)
 
 
 @pytest.mark.parametrize("wrong", [

@@ -169,7 +169,7 @@ def test_a_run_says_what_it_was_when_it_was_made(store: Any) -> None:
     graph.add_conditional_edges("a", lambda s: END if s.total > 3 else "a", ["a", END])
     flow = graph.compile(store)
     first = flow.run({}, limits=Limits(steps=2))
-    second = flow.resume(first.run_id, limits=Limits())
+    second = flow.resume(first.run_id, limits=Limits(steps=100, visits=25))
 
     assert second.status == "done"
     assert first.state.total == 2
@@ -216,7 +216,7 @@ def test_a_paused_run_that_is_saved_goes_on_from_the_file(tmp_path: Path) -> Non
 
     with graph.compile(path) as flow:
         assert flow.get("r").reason == "limit:steps"
-        assert flow.resume("r", limits=Limits()).state.total == 4
+        assert flow.resume("r", limits=Limits(steps=100, visits=25)).state.total == 4
 
 
 def test_a_run_is_read_without_its_code(store: Any) -> None:

@@ -17,6 +17,7 @@ from graphflow.checkpoint.refusals import (
     check_family,
     check_free,
     check_open,
+    check_prefix,
     lost,
     never_asked,
     not_committed,
@@ -287,6 +288,7 @@ class MemoryCheckpointer:
 
     def find(self, prefix: str) -> str:
         """Find the one run id that begins with a prefix; see `Checkpointer.find`."""
+        check_prefix(prefix)
         with self._lock:
             if prefix in self._runs:
                 return prefix

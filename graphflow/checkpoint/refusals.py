@@ -9,6 +9,7 @@ from graphflow.errors import (
     AnswerError,
     CheckpointCorruptError,
     CheckpointError,
+    InputError,
     LeaseLostError,
     RunBusyError,
     RunError,
@@ -27,6 +28,7 @@ __all__ = [
     "check_free",
     "check_idle",
     "check_open",
+    "check_prefix",
     "corrupt",
     "how_it_ends",
     "lost",
@@ -63,6 +65,18 @@ def not_found(run_id: str, where: str) -> RunNotFoundError:
     return RunNotFoundError(
         f"there is no run {run_id!r} in {where}; `graphflow runs` lists those that are there."
     )
+
+
+def check_prefix(prefix: object) -> None:
+    """Refuse what is no run id, nor the beginning of one.
+
+    Raises:
+        InputError: It is no str.
+    """
+    if not isinstance(prefix, str):
+        own = getattr(prefix, "run_id", None)
+        words = "pass a run id, which is a str" if own is None else f"pass its id, {own!r}"
+        raise InputError(f"{prefix!r:.60} is no run id; {words}")
 
 
 def the_one(prefix: str, found: Sequence[str], where: str) -> str:

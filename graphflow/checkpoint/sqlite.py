@@ -16,6 +16,7 @@ from graphflow.checkpoint.protocol import Ending, Lease
 from graphflow.checkpoint.refusals import (
     check_answer,
     check_open,
+    check_prefix,
     not_committed,
     not_found,
     the_one,
@@ -310,6 +311,7 @@ class SqliteCheckpointer(SqliteUpkeep):
 
     def find(self, prefix: str) -> str:
         """Find the one run id that begins with a prefix; see `Checkpointer.find`."""
+        check_prefix(prefix)
         file = self._file or self._open()
         found = file.read(lambda cursor: ids_from(cursor, prefix, 11))
         return the_one(prefix, found, str(self.path))

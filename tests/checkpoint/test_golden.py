@@ -101,7 +101,7 @@ def test_golden_runs_go_on(flow):
     assert resumed.state.sizes == [3, 6, 4]
     assert [m.value_json for m in resumed.records.memos] == ["15"]
     assert flow.resume("begun").path == [*TO_CHOOSE, "review"]
-    assert flow.resume("limit", limits=golden.Limits()).state.log == LOG
+    assert flow.resume("limit", limits=golden.Limits(steps=100, visits=25)).state.log == LOG
     for run in flow.runs():
         if run.status == "paused":
             assert flow.answer(run.run_id, "too").status == "done"
