@@ -16,6 +16,7 @@ from graphflow.plan import Plan, PlanNode
 from graphflow.records import QuestionRecord, RunHeader, RunRecords
 from graphflow.session import Session, as_before
 from graphflow.standing import is_incomplete, task_of
+from graphflow.state.secrets import learn
 from graphflow.state.single import Single
 from graphflow.state.update import judge
 from graphflow.state.words import first_field
@@ -151,6 +152,7 @@ def worded(plan: Plan, asked: Open, value: Any) -> str:
     question = asked.question
     inner = _plan(plan, asked)
     node = inner.nodes.get(question.node) if inner is not None else None
+    _learn_secrets(plan)
     try:
         if question.kind == "ask" or node is None:
             known = node.asks.get(question.name.partition("#")[0]) if node is not None else None
@@ -250,6 +252,14 @@ def _plan(plan: Plan, asked: Open) -> Plan | None:
         node = inner.nodes.get(name) if inner is not None else None
         inner = node.child if node is not None else None
     return inner
+
+
+def _learn_secrets(plan: Plan) -> None:
+    """Read the secrets of a graph: an answer must not have one, though nothing runs here."""
+    learn(plan.schema.model)
+    for node in plan.nodes.values():
+        if node.child is not None:
+            _learn_secrets(node.child)
 
 
 def _field(error: StateError) -> str:

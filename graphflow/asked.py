@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from graphflow.errors import InputError
 from graphflow.policy import Budget, Limits
 from graphflow.records import RunHeader
+from graphflow.state.secrets import secret_in
 
 if TYPE_CHECKING:
     from graphflow.channel import Channel
@@ -74,11 +75,14 @@ def tags_json(tags: object) -> str:
     """Write a run's tags for the header.
 
     Raises:
-        InputError: They are no words.
+        InputError: They are no words, or have the value of a secret in them.
     """
     if tags is not None and not (
         isinstance(tags, Mapping)
         and all(isinstance(part, str) for item in tags.items() for part in item)
     ):
         raise InputError(f"run(tags={tags!r}): pass a dict of words, such as {{'customer': '17'}}")
-    return json.dumps(dict(tags or {}))
+    text = json.dumps(dict(tags or {}))
+    if words := secret_in(text):
+        raise InputError(f"run(tags=...): {words}")
+    return text

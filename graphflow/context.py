@@ -12,6 +12,7 @@ from graphflow.errors import AnswerError, AskSignal, PauseSignal, StateError
 from graphflow.names import RESERVED
 from graphflow.records import MemoRecord, QuestionRecord
 from graphflow.signatures import closed, is_async
+from graphflow.state.secrets import secret_in
 from graphflow.state.single import Single
 from graphflow.state.words import shown
 
@@ -164,6 +165,8 @@ class Context(Generic[D]):
         Raises:
             StateError: The result does not fit the type, or cannot be stored.
         """
+        if words := secret_in(str(key)):
+            raise StateError(f"the key of a ctx.memo: {words}")
         single, memos = Single(type), self._around.memos()
         if is_async(fn):
             return self._remember_later(key, single, fn)
@@ -194,6 +197,8 @@ class Context(Generic[D]):
         if not isinstance(key, str) or not key.strip() or not RESERVED.isdisjoint(key):
             without = " ".join(sorted(RESERVED))
             raise AnswerError(f"ctx.ask({key!r}): the key must be a name, without {without}")
+        if words := secret_in(key):
+            raise AnswerError(f"the key of a ctx.ask: {words}")
         single = Single(answer)
         before, words = self._asked.setdefault(key, (single, prompt))
         if before is single:

@@ -7,14 +7,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphflow.change.names import Names
-from graphflow.errors import RunExistsError
+from graphflow.errors import InputError, RunExistsError
 from graphflow.plan import Plan
 from graphflow.records import RunRecords
 from graphflow.state.codec import same
 from graphflow.state.schema import StateSchema
+from graphflow.state.secrets import has_secrets, secret_in
 from graphflow.stored import parsed, unreadable
 
-__all__ = ["given_fields", "refuse_other_input"]
+__all__ = ["first_values", "given_fields", "refuse_other_input"]
+
+
+def first_values(schema: StateSchema[Any], given: Any) -> dict[str, Any]:
+    """Validate the input of a run; give the values of all fields.
+
+    Args:
+        schema: The state.
+        given: A mapping of fields, or an instance of the state class.
+
+    Raises:
+        InputError: It does not fit the state, or has the value of a secret in it.
+    """
+    values, _ = schema.initial(given)
+    if has_secrets():
+        for name, field in schema.fields.items():
+            words = "" if name in schema.secrets else secret_in(field.codec.text(values[name]))
+            if words:
+                raise InputError(f"{schema.model.__name__}.{name}: {words}")
+    return values
 
 
 def given_fields(schema: StateSchema[Any], given: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from graphflow.engine.tasks import Task
 from graphflow.errors import InputError, RunNotFoundError, RunOverError
 from graphflow.forking import Prepared
 from graphflow.history import values_now
-from graphflow.inputs import given_fields, refuse_other_input
+from graphflow.inputs import first_values, given_fields, refuse_other_input
 from graphflow.names import new_run_id
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
@@ -137,7 +137,7 @@ class Opener:
             InputError: The input does not fit the state.
             RunExistsError: The run with this id began with another input.
         """
-        values, _ = self._schema.initial(given)
+        values = first_values(self._schema, given)
         shown = given_fields(self._schema, given, values)
         if run_id is not None and (stored := self._stored(run_id)) is not None:
             refuse_other_input(self.plan, stored, shown)
@@ -206,7 +206,7 @@ class Opener:
         rules = task.node.rules.child
         if rules is None:
             raise AssertionError("only a subgraph has a child")
-        values, _ = self._schema.initial(_input(task, rules.input))
+        values = first_values(self._schema, _input(task, rules.input))
         header = self._header(run_id, values, rules.limits, None)
         header.parent, header.parent_step = parent.header.run_id, task.step
         header.parent_key, header.owner = task.key, None

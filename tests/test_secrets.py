@@ -21,11 +21,12 @@ from graphflow import (
     Decision,
     RunFailedError,
     Secret,
+    Send,
     StateGraph,
     append,
 )
 from graphflow.cli.main import cli
-from graphflow.errors import GraphflowError, InputError, InvalidUpdateError, StateError
+from graphflow.errors import AnswerError, GraphflowError, InputError, InvalidUpdateError, StateError
 from graphflow.redaction import Pieces
 from graphflow.state import secrets
 from graphflow.state.problems import problems_of
@@ -345,7 +346,7 @@ def test_a_secret_is_not_stored_in_another_field(
         if not is_refused:
             assert flow.run({"text": "x"}).status == "done"
             return
-        with pytest.raises(RunFailedError, match="has the value of the secret 'key'") as caught:
+        with pytest.raises(RunFailedError, match="has the value of the secret 'THE_KEY'") as caught:
             flow.run({"text": "x"})
     assert TOKEN not in str(caught.value)
     assert all(TOKEN.encode() not in file.read_bytes() for file in tmp_path.iterdir())
@@ -359,3 +360,112 @@ def test_a_short_secret_may_stand_in_a_value_by_chance(monkeypatch: pytest.Monke
     graph.add_edge(START, "say")
     graph.add_edge("say", END)
     assert graph.compile().run({"text": "x"}).status == "done"
+
+
+class Small(BaseModel):
+    key: Annotated[SecretStr, Secret("THE_KEY")]
+    text: str = ""
+    parts: list[str] = ["a"]
+    done: list[str] = []
+
+
+def one_node(node: Any) -> StateGraph[Small]:
+    graph = StateGraph(Small, name="one")
+    graph.add_node("work", node)
+    graph.add_edge(START, "work")
+    graph.add_edge("work", END)
+    return graph
+
+
+def sends_it() -> StateGraph[Small]:
+    graph = StateGraph(Small, name="sends")
+    graph.add_node("first", lambda s: {})
+    graph.add_node("second", lambda s: {})
+    graph.add_edge(START, "first")
+    graph.add_edge("second", END)
+    graph.decision("first", targets=["second"])(
+        lambda s: [Send("second", {"text": s.key.get_secret_value()})]
+    )
+    return graph
+
+
+def maps_it() -> StateGraph[Small]:
+    graph = StateGraph(Small, name="maps")
+    graph.add_map("look", lambda item: item + TOKEN, over="parts", into="done")
+    graph.add_edge(START, "look")
+    graph.add_edge("look", END)
+    return graph
+
+
+def hands_it_down() -> StateGraph[Small]:
+    graph = StateGraph(Small, name="hands")
+    inner = StateGraph(Inner, name="below")
+    inner.add_node("check", check)
+    inner.add_edge(START, "check")
+    inner.add_edge("check", END)
+    graph.add_node("deeper", inner, input=lambda s: {"text": s.key.get_secret_value()})
+    graph.add_edge(START, "deeper")
+    graph.add_edge("deeper", END)
+    return graph
+
+
+def asks() -> StateGraph[Small]:
+    graph = StateGraph(Small, name="asks")
+    graph.add_question("ask", prompt="?", into="text")
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    return graph
+
+
+def remembers(state: Small, ctx: Context[Any]) -> None:
+    ctx.memo("header", lambda: f"Bearer {state.key.get_secret_value()}")
+
+
+def names_a_memo(state: Small, ctx: Context[Any]) -> None:
+    ctx.memo(state.key.get_secret_value(), lambda: 1)
+
+
+def names_a_question(state: Small, ctx: Context[Any]) -> None:
+    ctx.ask(state.key.get_secret_value(), "?")
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("graph", "given"),
+    [
+        (one_node(remembers), {}),
+        (one_node(names_a_memo), {}),
+        (one_node(names_a_question), {}),
+        (sends_it(), {}),
+        (maps_it(), {}),
+        (hands_it_down(), {}),
+        (one_node(lambda s: {}), {"input": {"text": TOKEN}}),
+        (one_node(lambda s: {}), {"tags": {"for": TOKEN}}),
+    ],
+    ids=["memo", "memo key", "question key", "send", "item", "child", "input", "tag"],
+)
+def test_a_secret_is_refused_wherever_values_are_stored(
+    graph: StateGraph[Small], given: dict[str, Any], tmp_path: Path
+) -> None:
+    """What a run stores beside updates is held to the same: refused in words, in no file."""
+    with graph.compile(tmp_path / "r.db") as flow:
+        with pytest.raises(GraphflowError, match="the secret 'THE_KEY' in it") as caught:
+            flow.run(**{"input": {}, **given})
+        files = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert TOKEN not in str(caught.value)
+    assert not [raw for raw in files if TOKEN.encode() in raw]
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_answer_that_has_a_secret_is_refused(
+    resume: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its question stays open for another, though this process may never have run the graph."""
+    with asks().compile(tmp_path / "r.db") as flow:
+        flow.run({}, run_id="one")
+        monkeypatch.setattr(secrets, "_known", {})
+        with pytest.raises(AnswerError, match="the secret 'THE_KEY' in it"):
+            flow.answer("one", TOKEN, resume=resume)
+        assert TOKEN.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert flow.answer("one", "fine").state.text == "fine"

@@ -10,6 +10,7 @@ from pydantic_core import ValidationError
 from graphflow.errors import InvalidUpdateError, StateError, did_you_mean
 from graphflow.state.merge import Values
 from graphflow.state.schema import StateSchema
+from graphflow.state.secrets import secret_in
 from graphflow.state.words import shown, what_is_wrong
 
 __all__ = ["input_text", "lay_over"]
@@ -44,6 +45,8 @@ def input_text(schema: StateSchema[Any], values: Values, update: Mapping[str, An
             words = what_is_wrong(error, below=field.below)
             raise InvalidUpdateError(f"{name} = {shown(value)}: {words}", field=name) from error
         texts[name] = field.stored(fitting, values, given=value)[1]
+        if words := secret_in(texts[name]):
+            raise InvalidUpdateError(f"{name}: {words}", field=name)
     return schema.codec.join(texts.items())
 
 

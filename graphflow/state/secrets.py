@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ __all__ = [
     "has_secrets",
     "is_needed",
     "is_secret",
-    "stands_in",
+    "learn",
+    "secret_in",
     "without_secrets",
 ]
 
@@ -115,15 +117,28 @@ def _forms(value: str) -> frozenset[str]:
     return frozenset((value, plain, ascii_only, repr(value)[1:-1]))
 
 
-def stands_in(secret: Any, text: str) -> bool:
-    """Tell whether a JSON text has the value of a secret in it as it is.
+def secret_in(text: str) -> str:
+    """Say in words that a text has the value of a secret in it as it is; else give nothing.
 
     Args:
-        secret: A pydantic SecretStr.
-        text: What is about to be stored.
+        text: What is about to be stored: a JSON text, or a name.
     """
-    value = secret.get_secret_value()
-    return len(value) >= _CERTAIN and any(form in text for form in _forms(value))
+    for value, name in _known.items():
+        if len(value) >= _CERTAIN and value in text:
+            return (
+                f"it has the value of the secret {name!r} in it, which would be stored. Leave that"
+                " out: a node that needs it reads it from its state"
+            )
+    return ""
+
+
+def learn(model: Any) -> None:
+    """Read the secrets of a state class, as far as they are there, so that they are known."""
+    for info in model.model_fields.values():
+        for mark in info.metadata:
+            if isinstance(mark, Secret):
+                with suppress(ValueError):  # it is not set here: then nobody can have put it in
+                    mark.value()
 
 
 def is_secret(info: Any) -> bool:

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from graphflow.errors import StateError
 from graphflow.state.problems import reducer_of
 from graphflow.state.schema import StateField, StateSchema
-from graphflow.state.secrets import is_secret
+from graphflow.state.secrets import is_secret, secret_in
 from graphflow.state.words import what_is_wrong
 
 if TYPE_CHECKING:
@@ -42,13 +42,16 @@ class Single:
             The value as a reload gives it, and its JSON.
 
         Raises:
-            StateError: It does not fit, or cannot be stored.
+            StateError: It does not fit, cannot be stored, or has the value of a secret in it.
         """
         try:
             fitting = self._field.check(value, {})
         except Exception as error:  # whatever a user's validators raise
             raise StateError(what_is_wrong(error, values=True)) from error
-        return self._field.stored(fitting, {}, given=value)
+        stored = self._field.stored(fitting, {}, given=value)
+        if words := secret_in(stored[1]):
+            raise StateError(words)
+        return stored
 
     def read(self, text: str) -> Any:
         """Decode a stored value.
@@ -85,12 +88,15 @@ def plain_text(value: Any) -> str:
     """Write any value as JSON: a model, a date or a tuple as pydantic would.
 
     Raises:
-        StateError: It has no JSON form.
+        StateError: It has no JSON form, or the value of a secret in it.
     """
     try:
-        return to_json(value, inf_nan_mode="strings").decode()
+        text = to_json(value, inf_nan_mode="strings").decode()
     except ValueError as error:
         raise StateError(f"it has no JSON form: {error}") from error
+    if words := secret_in(text):
+        raise StateError(words)
+    return text
 
 
 def type_of_field(model: type[BaseModel], name: object, *, may_be_none: bool = False) -> Any:

@@ -13,7 +13,7 @@ from graphflow.state.codec import same
 from graphflow.state.merge import Judged, Merged, Values, combine, find_conflict
 from graphflow.state.reducers import BuiltIn, Replace
 from graphflow.state.schema import StateField, StateSchema
-from graphflow.state.secrets import stands_in
+from graphflow.state.secrets import secret_in
 from graphflow.state.words import shown, what_is_wrong
 
 __all__ = ["Judged", "Merged", "Update", "combine", "find_conflict", "judge", "revive"]
@@ -59,7 +59,7 @@ def judge(schema: StateSchema[Any], seen: Values, update: object) -> Judged:
             others = _overlaid(schema, seen, values) if field.codec.informed else seen
             values[name], texts[name] = _judge_field(field, value, others)
     if schema.secrets:
-        _refuse_secrets(schema, seen, texts)
+        _refuse_secrets(texts)
     judged = Judged(values, texts)
     if schema.tries and (schema.rules or schema.informed or not schema.risky.isdisjoint(values)):
         judged.trial = combine(schema, seen, [judged])
@@ -106,16 +106,11 @@ def revive(
     return Judged(values, texts)
 
 
-def _refuse_secrets(schema: StateSchema[Any], seen: Values, texts: Mapping[str, str]) -> None:
+def _refuse_secrets(texts: Mapping[str, str]) -> None:
     """Refuse an update that would have the value of a secret stored in another field."""
-    for secret in schema.secrets:
-        for name, text in texts.items():
-            if stands_in(seen[secret], text):
-                raise InvalidUpdateError(
-                    f"{name}: it has the value of the secret {secret!r} in it, which would be"
-                    f" stored. Leave that out: a node that needs it reads state.{secret}",
-                    field=name,
-                )
+    for name, text in texts.items():
+        if words := secret_in(text):
+            raise InvalidUpdateError(f"{name}: {words}", field=name)
 
 
 def _judge_field(field: StateField, value: Any, others: Values) -> tuple[Any, str]:
