@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from graphflow.errors import AnswerError
 from graphflow.records import QuestionRecord
+from graphflow.render.wording import cut
 from graphflow.state.pattern import is_found
 from graphflow.state.single import plain_text
 from graphflow.stored import parsed, unreadable
@@ -46,11 +47,18 @@ def by_schema(question: QuestionRecord, value: Any) -> str:
         raise unreadable("", question.step, "the schema of its question", error) from error
     errors = sorted(found, key=lambda e: list(map(str, e.path)))
     if errors:
-        where = ".".join(map(str, errors[0].path))
-        raise AnswerError(
-            f"{where}: {errors[0].message}" if where else errors[0].message, field=where
-        )
+        where, words = ".".join(map(str, errors[0].path)), _words(errors[0])
+        raise AnswerError(f"{where}: {words}" if where else words, field=where)
     return text
+
+
+def _words(error: Any) -> str:
+    """Say what is wrong; a value of another type as JSON has it, for whoever typed it."""
+    if error.validator != "type":
+        return str(error.message)
+    given = cut(json.dumps(error.instance, ensure_ascii=False), 80)
+    say = ": say true or false" if error.validator_value == "boolean" else ""
+    return f"{given} is not of type {json.dumps(error.validator_value)}{say}"
 
 
 def _validator(schema: Any, most: int) -> Any:

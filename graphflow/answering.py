@@ -95,13 +95,16 @@ def open_questions(
             yield from open_questions(own, read, path)
 
 
-def the_question(records: RunRecords, found: list[Open], key: str | None) -> Open:
+def the_question(
+    records: RunRecords, found: list[Open], key: str | None, *, resume: str = ""
+) -> Open:
     """Pick the question that is meant.
 
     Args:
         records: The run.
         found: Its open questions.
         key: What was given for it: its id, or the end of it; None: the only one.
+        resume: What to type to go on with the run; empty: the call in Python.
 
     Raises:
         AnswerError: There is none, or there are several.
@@ -113,7 +116,8 @@ def the_question(records: RunRecords, found: list[Open], key: str | None) -> Ope
         if header.reason == "question":
             raise AnswerError(
                 f"{run} waits for no answer any more: all its questions are answered, or its graph"
-                f" asks them no more. Nothing was stored; go on with flow.resume({header.run_id!r})"
+                " asks them no more. Nothing was stored; go on with"
+                f" {resume or f'flow.resume({header.run_id!r})'}"
             )
         raise AnswerError(f"{run} asks nothing: it is {standing}. Nothing was stored.")
     ids = [item.id for item in found]

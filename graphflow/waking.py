@@ -138,7 +138,8 @@ class Wakes(Generic[S]):
         Args:
             run_id: The run's id, or a beginning that only its id has.
             value: The answer, of the question's type.
-            key: Which question, when several are open: `ask_human`, `deploy:approve`, `sub/q`.
+            key: Which question: `ask_human`, `deploy:approve`, `sub/q`; None: the only open one.
+                With it an answer that comes twice is not taken for the next question's.
             resume: Whether to go on at once; else the run stays paused.
             deps: As for `run`.
 

@@ -12,10 +12,12 @@ OPEN = ("stale", "failed", "paused")
 """How a run stands that can be resumed."""
 
 
-def answer_command(place: Place, asked: Asked, *, several: bool) -> str:
-    """Write the command that answers a question; with the key only where it takes one."""
-    key = ["--key", asked.key] if several else []
-    return place.command("answer", asked.header.run_id, *key, with_target=True)
+def answer_command(place: Place, asked: Asked) -> str:
+    """Write the command that answers a question.
+
+    It always has the key: typed twice, it must not answer what the run asks next.
+    """
+    return place.command("answer", asked.header.run_id, "--key", asked.key, with_target=True)
 
 
 def ways_on(records: RunRecords, place: Place) -> list[str]:
@@ -34,7 +36,7 @@ def ways_on(records: RunRecords, place: Place) -> list[str]:
     if header.status not in OPEN:
         return []
     asked = [one for one in all_asked(records) if one.is_open]
-    answers = [answer_command(place, one, several=len(asked) > 1) for one in asked]
+    answers = [answer_command(place, one) for one in asked]
     if header.status == "paused" and answers:
         return answers  # it waits for nothing else
     more = higher_bound(records)

@@ -67,9 +67,7 @@ def questions(run: str | None, database: str, as_json: bool) -> None:
         if found:
             # What runs needs code, which a database never names
             place = place_of(os.environ.get(TARGET, "TARGET"))
-            same = [asked for asked in found if asked.header is found[0].header]
-            words = answer_command(place, found[0], several=len(same) > 1)
-            out.say(f"next: {words}", dim=True)
+            out.say(f"next: {answer_command(place, found[0])}", dim=True)
     if is_damaged:
         click.get_current_context().exit(Exit.FAILED)
 
@@ -93,7 +91,7 @@ def _open_of(
 
 @click.command(context_settings={"ignore_unknown_options": True})  # an answer may be -5
 @click.argument("words", metavar="[TARGET] RUN [VALUE]", nargs=-1, required=True)
-@click.option("--key", metavar="KEY", help="Which question, when several are open.")
+@click.option("--key", metavar="KEY", help="Which question; without it the one that is open.")
 @click.option("--no-resume", "stays", is_flag=True, help="Store the answer; do not go on.")
 @database_option
 @json_option
@@ -102,15 +100,16 @@ def answer(
 ) -> None:
     """Answer an open question of a run, and go on with it.
 
-    VALUE is JSON, or a text where that is asked for. Left out, it is asked for on the terminal.
-    An answer that does not fit is refused, and the run waits on. The first right one wins.
+    VALUE is JSON, or a text where that is asked for; - reads it from stdin. Left out, it is asked
+    for on the terminal. An answer that does not fit is refused, and the run waits on. The first
+    right one wins.
     """
     target, (run, *typed) = split_target(words, "RUN [VALUE]")
     with Output(as_json=as_json) as out, compiled(target, database) as (flow, place):
         run_id, code = _root(flow.store, run).run_id, None
         while code is None:
-            asked = _pick(flow, run_id, key)
-            text = typed[0] if typed else _ask(out, asked)
+            asked = _pick(flow, run_id, key, place)
+            text = _given(typed[0]) if typed else _ask(out, asked)
             value = typed_answer(text, asked.question)
             try:
                 if stays:
@@ -130,7 +129,7 @@ def _root(store: Checkpointer, run: str) -> RunHeader:
     return store.load(whole, tail=True).header
 
 
-def _pick(flow: Flow[Any], run_id: str, key: str | None) -> Asked:
+def _pick(flow: Flow[Any], run_id: str, key: str | None, place: Place) -> Asked:
     """Find the question that is meant.
 
     Raises:
@@ -142,8 +141,29 @@ def _pick(flow: Flow[Any], run_id: str, key: str | None) -> Asked:
     if key is None and len(every) > 1:
         keys = " or ".join(shlex.join(["--key", one.id]) for one in every)
         raise click.UsageError(f"run {run_id} has {len(every)} open questions; add {keys}")
-    found = the_question(records, every, key)
+    found = the_question(
+        records, every, key, resume=place.command("resume", run_id, with_target=True)
+    )
     return Asked(records.header, found.id, found.question, is_open=True)
+
+
+def _given(typed: str) -> str:
+    """Give the answer that was typed, or that stdin has.
+
+    Raises:
+        click.UsageError: There is nothing on stdin, or no text.
+    """
+    if typed != "-":
+        return typed
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise click.UsageError("there is nothing on stdin, where - has it read; nothing was stored")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wrong = f"byte {error.start + 1} is 0x{data[error.start]:02x}"
+        raise click.UsageError(f"stdin is not UTF-8: {wrong}; nothing was stored") from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _ask(out: Output, asked: Asked) -> str:

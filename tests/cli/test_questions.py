@@ -118,6 +118,48 @@ def test_a_wrong_answer_exits_2_and_the_run_waits_on(call, two, document, words,
     assert len(document("questions")) == 2
 
 
+def test_an_answer_may_come_from_stdin(call, document):
+    """A dash as VALUE reads it, without its last line's end; nothing at all is no answer."""
+    call("run", "asking.py:graph", "--input", '{"n": 200}', "--run-id", "mine")
+    for given, said in ((b"", "nothing on stdin"), (b"\xff", "not UTF-8: byte 1 is 0xff")):
+        refused = call("answer", "asking.py:graph", "mine", "-", input=given)
+        assert refused.exit_code == 2
+        assert said in " ".join(refused.stderr.split())
+    assert call("answer", "asking.py:graph", "mine", "-", input="two\nlines\n").exit_code == 0
+    assert document("show", "mine")["state"]["reply"] == "two\nlines"
+
+
+def test_what_is_typed_again_answers_nothing_else(call, folder):
+    """The command that is printed names its question, also when it is the only one."""
+    text = (folder / "asking.py").read_text()
+    more = 'graph.add_edge("reply", "next")\ngraph.add_edge("next", "finish")\n'
+    more = 'graph.add_question("next", prompt="And?", into="reply")\n' + more
+    (folder / "asking.py").write_text(text.replace('graph.add_edge("reply", "finish")\n', more))
+    told = call("run", "asking.py:graph", "--input", '{"n": 200}', "--run-id", "mine").stdout
+    assert "next: graphflow answer asking.py:graph mine --key reply\n" in told
+    assert call("questions").stdout.endswith("next: graphflow answer TARGET mine --key reply\n")
+    words = ("answer", "asking.py:graph", "mine", "x", "--key", "reply")
+    assert call(*words).exit_code == 3
+    again = call(*words)
+    assert again.exit_code == 2
+    assert "no open question 'reply'" in again.stderr
+
+
+def test_a_refused_answer_speaks_of_what_is_typed(call, folder, document):
+    """Of commands and JSON, not of Python; and it says how a boolean is written."""
+    text = (folder / "asking.py").read_text()
+    (folder / "asking.py").write_text(text.replace('Literal["yes", "no"]', "bool"))
+    call("run", "asking.py:graph", "--input", '{"n": 11}', "--run-id", "mine")
+    for value in ("maybe", "null"):
+        refused = call("answer", "asking.py:graph", "mine", value, "--key", "sure")
+        shown = '"maybe"' if value == "maybe" else "null"
+        assert f'{shown} is not of type "boolean": say true or false' in refused.stderr
+    call("run", "asking.py:graph", "--input", '{"n": 200}', "--run-id", "other")
+    call("answer", "asking.py:graph", "other", "x", "--no-resume")
+    refused = call("answer", "asking.py:graph", "other", "y")
+    assert "go on with graphflow resume asking.py:graph other" in refused.stderr
+
+
 def test_the_first_answer_wins(call, document):
     """A run that asks nothing any more refuses answers with 2."""
     call("run", "asking.py:graph", "--input", '{"n": 200}', "--run-id", "mine")
@@ -176,7 +218,7 @@ def test_the_environment_may_name_the_target(call, two, monkeypatch):
     assert "name the TARGET" in missing.stderr
     monkeypatch.setenv("GRAPHFLOW_TARGET", "asking.py:graph")
     result = call("answer", "two", "x", "--key", "reply")
-    assert "next: graphflow answer two\n" in result.stdout
+    assert "next: graphflow answer two --key sub/approve\n" in result.stdout
 
 
 def test_hostile_words_in_questions_are_spelled_out(call, folder, document):
