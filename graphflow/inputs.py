@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphflow.change.names import Names
 from graphflow.errors import InputError, RunExistsError
+from graphflow.history import values_at
 from graphflow.plan import Plan
 from graphflow.records import RunRecords
 from graphflow.state.codec import same
@@ -53,13 +54,21 @@ def given_fields(schema: StateSchema[Any], given: Any, values: Mapping[str, Any]
     }
 
 
-def refuse_other_input(plan: Plan, stored: RunRecords, given: Mapping[str, Any]) -> None:
+def refuse_other_input(
+    plan: Plan,
+    stored: RunRecords,
+    given: Mapping[str, Any],
+    values: Mapping[str, Any],
+    whole: Callable[[], RunRecords],
+) -> None:
     """Refuse to go on with a run that began with another input.
 
     Args:
         plan: Today's graph.
         stored: The run that has the id.
         given: The fields that are given now.
+        values: All fields, as they came to.
+        whole: Reads all of its records.
 
     Raises:
         RunExistsError: It is a run of another graph, or began with another input.
@@ -73,11 +82,34 @@ def refuse_other_input(plan: Plan, stored: RunRecords, given: Mapping[str, Any])
     before = parsed(text, column="input_json", run_id=run_id)
     if not isinstance(before, dict):
         raise unreadable(run_id, -1, "input_json", TypeError("it is no JSON object"))
-    if not same(_read(plan, stored, before), given):
+    began = _read(plan, stored, before)
+    if not same(began, given) and not _spells_out(plan, whole, began, given, values):
         raise RunExistsError(
             f"run {stored.header.run_id} exists and began with another input: {text[:200]}."
             " Choose another run_id, or leave it out."
         )
+
+
+def _spells_out(
+    plan: Plan,
+    whole: Callable[[], RunRecords],
+    began: Mapping[str, Any],
+    given: Mapping[str, Any],
+    values: Mapping[str, Any],
+) -> bool:
+    """Tell whether two inputs differ only in defaults, which one of them gives and one leaves out.
+
+    What a default was then, the first step says; when that was pruned, or the graph has changed,
+    it is not known, and the inputs are different.
+    """
+    fields = began.keys() | given.keys()
+    if not all(same(began[name], values[name]) for name in began.keys() & values.keys()):
+        return False
+    records = whole()
+    if records.uses[0].digest != plan.digest or records.steps[0].step > 0:
+        return False
+    then = plan.schema.read_values(values_at(records, 0))
+    return all(same(began.get(name, then[name]), values[name]) for name in fields)
 
 
 def _read(plan: Plan, stored: RunRecords, before: Mapping[str, Any]) -> dict[str, Any]:

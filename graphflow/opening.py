@@ -140,7 +140,9 @@ class Opener:
         values = first_values(self._schema, given)
         shown = given_fields(self._schema, given, values)
         if run_id is not None and (stored := self._stored(run_id)) is not None:
-            refuse_other_input(self.plan, stored, shown)
+            refuse_other_input(
+                self.plan, stored, shown, values, lambda: self.store.load(stored.header.run_id)
+            )
             if asked.commits is not None:  # its first commits were asked for, and it has them
                 asked = replace(asked, commits=0)
             return self.take(run_id, asked)

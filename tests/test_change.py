@@ -126,6 +126,14 @@ def test_check_09_a_renamed_next_node_never_looks_finished(store: Any) -> None:
     )
 
 
+def test_the_node_that_was_meant_is_asked_for_with_one_mark(store: Any) -> None:
+    """Then follows what to write."""
+    paused(line("a", "draft"), store)
+    with pytest.raises(GraphChangedError) as found:
+        line("a", "drafts").compile(store).resume("r")
+    assert "Did you mean 'drafts'? Write graph.renamed(" in str(found.value)
+
+
 def test_check_09_a_removed_next_node_never_looks_finished(store: Any) -> None:
     """A run whose next node was removed is refused; put back, it goes on."""
     old = paused(line("a", "b", "c"), store)

@@ -341,6 +341,47 @@ def test_a_run_id_again_with_another_input(store: Any) -> None:
         flow.run({"n": 4}, run_id="r")
 
 
+def test_an_input_that_spells_out_a_default_is_the_same(store: Any) -> None:
+    """Nor matters which of the two does; another value than the default is another input."""
+    script = Script()
+    flow = script.line("a").compile(store)
+    flow.run({"n": 3}, run_id="short")
+    flow.run({"n": 3, "log": []}, run_id="long")
+
+    assert flow.run({"n": 3, "log": []}, run_id="short").status == "done"
+    assert flow.run({"n": 3}, run_id="long").status == "done"
+    assert script.ran == ["a", "a"]
+    for run_id in ("short", "long"):
+        with pytest.raises(RunExistsError, match="another input"):
+            flow.run({"n": 3, "log": ["x"]}, run_id=run_id)
+    flow.run({}, run_id="none")
+    with pytest.raises(RunExistsError, match="another input"):
+        flow.run({"n": 1}, run_id="none")
+
+
+def test_a_default_that_is_another_one_now_is_another_input(store: Any) -> None:
+    """The run began with the default of then: today's, spelled out, is not what it was given."""
+
+    def graph(size: int) -> StateGraph[Any]:
+        class Sized(BaseModel):
+            name: str
+            size: int = 0
+
+        Sized.model_fields["size"].default = size
+        Sized.model_rebuild(force=True)
+        made = StateGraph(Sized, name="sized")
+        made.add_node("a", lambda s: None)
+        made.add_edge(START, "a")
+        made.add_edge("a", END)
+        return made
+
+    graph(1).compile(store).run({"name": "x"}, run_id="r")
+    flow = graph(2).compile(store)
+    assert flow.run({"name": "x"}, run_id="r").state.size == 1
+    with pytest.raises(RunExistsError, match="another input"):
+        flow.run({"name": "x", "size": 2}, run_id="r")
+
+
 def test_resume_by_a_prefix(store: Any) -> None:
     """A beginning that only one id has; several are listed; none is said."""
     flow = loop(3).compile(store)

@@ -42,7 +42,8 @@ class Finding:
     def __str__(self) -> str:
         within = f"{self.run}: " if self.run else ""
         words = self.words.removesuffix(".")
-        return f"{within}{self.what}: {words}" + (f". {self.fix}" if self.fix else "")
+        mark = "" if words.endswith("?") else "."
+        return f"{within}{self.what}: {words}" + (f"{mark} {self.fix}" if self.fix else "")
 
 
 @dataclass(frozen=True, slots=True)
