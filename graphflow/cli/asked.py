@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphflow.answering import find_open, open_questions
+from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError, RunNotFoundError
 from graphflow.records import DamagedHeader, QuestionRecord, RunHeader, RunRecords
 from graphflow.render.wording import cut, one_line
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
 
-__all__ = ["Asked", "all_asked", "expected", "open_asked", "typed_answer"]
+__all__ = ["Asked", "all_asked", "expected", "is_answered", "open_asked", "typed_answer"]
 
 _OVER = {"done", "cancelled"}
 _KINDS = {
@@ -71,6 +72,16 @@ def open_asked(store: Checkpointer, header: RunHeader) -> list[Asked]:
         return []
     found = find_open(store, store.load(header.run_id, tail=True))
     return [Asked(header, one.id, one.question, is_open=True) for one in found]
+
+
+def is_answered(store: Checkpointer, header: RunHeader) -> bool:
+    """Tell whether a run is paused at questions that are all answered: it is to be resumed."""
+    heard = header.heard == header.step + 1  # most runs need no second look
+    is_paused = (header.status, header.reason) == ("paused", "question")
+    try:
+        return heard and is_paused and not open_asked(store, header)
+    except (CheckpointCorruptError, CheckpointTooLargeError, RunNotFoundError):
+        return False  # whoever reads the run is told
 
 
 def expected(question: QuestionRecord) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from graphflow.cli.asked import is_answered
 from graphflow.cli.documents import header_document, whole_document
 from graphflow.cli.onward import ways_on
 from graphflow.cli.options import TARGET, Place, database_option, json_option, opened, place_of
@@ -58,13 +59,18 @@ def runs(
         if not found:
             out.say("no runs")
             return
-        head, *lines = run_list(found, sizes)
+        answered = [h.run_id for h in found if is_answered(store, h)]
+        head, *lines = run_list(found, sizes, answered)
         out.say(head, dim=True)
         for header, line in zip(found, lines, strict=True):
             out.say(line, fg=None if header.status == "done" else STYLES[header.status])
         if more:
             out.say(f"there are more than these {most}: see --limit", dim=True)
         out.say(f"next: {place_of().command('show', found[0].run_id)}", dim=True)
+        if answered:
+            place = place_of(os.environ.get(TARGET, "TARGET"))
+            again = place.command("resume", answered[0], with_target=True)
+            out.say(f"      {again}", dim=True)
 
 
 @click.command()

@@ -5,29 +5,42 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from graphflow.answering import open_questions
 from graphflow.errors import ModelUnavailableError, NoModelError, RouterError, RunFailedError
 from graphflow.records import AttemptRecord, RunHeader
 from graphflow.render.wording import counted, one_line
 from graphflow.run import Run
 
-__all__ = ["headline", "last_traceback", "router_traceback", "why"]
+__all__ = ["headline", "last_traceback", "router_traceback", "why", "why_run"]
 
 _TAIL = 12
 """Lines of a traceback."""
 _SETUP = frozenset({NoModelError.__name__, ModelUnavailableError.__name__})
 
 
-def why(header: RunHeader) -> str:
-    """Say in one line why a run is not done; nothing when it is, or is just running."""
+def why(header: RunHeader, *, asks: bool = True) -> str:
+    """Say in one line why a run is not done; nothing when it is, or is just running.
+
+    Args:
+        header: The run.
+        asks: Whether a question of it is open still, if one was; its header does not say that.
+    """
     if header.status == "stale":
         return "its process ended before it did"
     if header.status == "done":
         return ""
+    if header.status == "paused" and header.reason == "question" and not asks:
+        return "answered; resume it"
     if header.status == "paused" and (words := _paused(header)):
         return words
     # With a reason of its own, as "conflict ...", the error says the same in more words
     told = f"{header.error_type}: {header.error}" if header.error_type else header.error
     return one_line(told or header.reason or "")
+
+
+def why_run(run: Run[Any]) -> str:
+    """Say the same of a run whose questions are known."""
+    return why(run.records.header, asks=any(open_questions(run.records)))
 
 
 def _paused(header: RunHeader) -> str:
@@ -64,7 +77,7 @@ def _at_limit(what: str, where: str, bound: int) -> str:
 def headline(run: Run[Any]) -> str:
     """Say of a failed run which nodes failed in its open step, and how; else why it stopped."""
     named = (one_line(f"{path}: {a.error_type}: {a.error}") for path, a in _failures(run))
-    return "; ".join(named) or why(run.records.header)
+    return "; ".join(named) or why_run(run)
 
 
 def last_traceback(run: Run[Any]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphflow.cli.asked import Asked, all_asked, expected
-from graphflow.cli.why import last_traceback, why
+from graphflow.cli.why import last_traceback, why, why_run
 from graphflow.names import END, START
 from graphflow.records import DamagedHeader, DecisionRecord, ItemRecord, RunHeader, wall_ms
 from graphflow.render.history import took
@@ -79,8 +79,18 @@ def on_a_line(text: str) -> str:
     return clean(text, limit=len(text)).translate(_BREAKS)
 
 
-def run_list(headers: Iterable[RunHeader], sizes: Mapping[str, int] | None = None) -> list[str]:
-    """Set runs in columns, one a line, under a head; with `sizes` the bytes of each."""
+def run_list(
+    headers: Iterable[RunHeader],
+    sizes: Mapping[str, int] | None = None,
+    answered: Container[str] = (),
+) -> list[str]:
+    """Set runs in columns, one a line, under a head.
+
+    Args:
+        headers: The runs.
+        sizes: The bytes of each, to be told with it.
+        answered: Those that are paused at questions which are all answered.
+    """
     rows = [
         (
             h.run_id,
@@ -89,7 +99,9 @@ def run_list(headers: Iterable[RunHeader], sizes: Mapping[str, int] | None = Non
             step_count(h),
             *([f"{number(sizes[h.run_id])} bytes"] if sizes else []),
             _time(h.created_at),
-            one_line(h.error or "") if isinstance(h, DamagedHeader) else cut(why(h), 60),
+            one_line(h.error or "")
+            if isinstance(h, DamagedHeader)
+            else cut(why(h, asks=h.run_id not in answered), 60),
         )
         for h in headers
     ]
@@ -155,7 +167,7 @@ def _children(run: Run[Any]) -> Iterator[str]:
     for key, child in run.children.items():
         header = child.records.header
         words = [cut(key, _VALUE), cut(header.graph), header.status, step_count(header)]
-        yield f"  {'  '.join(filter(None, [*words, cut(why(header), 60)]))}"
+        yield f"  {'  '.join(filter(None, [*words, cut(why_run(child), 60)]))}"
         yield from (f"    {line}" for line in _happened(child) if line)
         yield from (f"    {line}" for line in _section("state", _values(child.values)) if line)
 

@@ -178,7 +178,19 @@ def test_an_answer_may_be_stored_alone(call, document):
     assert "next: graphflow resume asking.py:graph mine" in result.stdout
     assert document("questions") == []
     assert document("runs")[0]["status"] == "paused"
+    told = call("runs").stdout
+    assert "answered; resume it" in told
+    assert told.endswith("\n      graphflow resume TARGET mine\n")
     assert document("resume", "asking.py:graph", "mine")["state"]["reply"] == "later"
+
+
+def test_a_run_waits_until_its_last_question_is_answered(call, two):
+    """`runs` says so, and what is to be done then; of a subgraph's run `show` does."""
+    call("answer", "asking.py:graph", "two", "true", "--key", "approve", "--no-resume")
+    assert "it waits for an answer" in call("runs").stdout
+    assert "paused  1 step  answered; resume it" in call("show", "two").stdout
+    call("answer", "asking.py:graph", "two", "x", "--key", "reply", "--no-resume")
+    assert "it waits for an answer" not in call("runs").stdout
 
 
 def test_an_answer_that_fails_the_run_exits_1(call, folder):
