@@ -30,6 +30,7 @@ from graphflow.routing import Command, Send
 from graphflow.state.reducers import Replace
 from graphflow.state.single import plain_text
 from graphflow.state.update import judge, revive
+from graphflow.stored import unreadable
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -75,6 +76,7 @@ def prepare(
         RunNotFoundError: The run has no such step.
         InputError: The update does not fit the state, or there is nobody to choose for.
         GraphChangedError: The run cannot go on with this graph.
+        CheckpointCorruptError: The step is the work of nodes that its graph does not have.
     """
     _check(step, update=update, choose=choose)
     origin = store.load(run_id)
@@ -97,6 +99,7 @@ def prepare(
     change["choose"] = {**change.get("choose", {}), **_plain_choices(choose or {})}
     position = _before(plan, first, step)
     record = redone(plan, first, step)
+    _check_tasks(plan, first.header.run_id, record)
     if record.heard:
         position.open = OpenStep(heard=True)
     forked = _forked(plan, position, record, change)
@@ -206,8 +209,8 @@ def _forked(
     results = []
     for task in record.tasks:
         own = replace(task, goto=_own_decision(task, gotos))
-        node = plan.nodes.get(task.node)
-        if own.goto is not None and node is not None and task.node in choices:
+        if own.goto is not None and task.node in choices:
+            node = plan.nodes[task.node]
             own.goto = _chosen_for(plan, position, node, own.goto, choices[task.node])
         _check_ways(plan, own)
         update = revive(plan.schema, task.update_json, task.replaces, position.values)
@@ -222,6 +225,18 @@ def _forked(
         text, replaces = json.dumps(change["update"]), change["replaces"]
         made.update = revive(plan.schema, text, replaces, position.values)
     return Forked(results, made)
+
+
+def _check_tasks(plan: Plan, run_id: str, record: StepRecord) -> None:
+    """Refuse a step of nodes that are in no graph: one that is gone since was refused before.
+
+    Raises:
+        CheckpointCorruptError: It is one.
+    """
+    for task in record.tasks:
+        if task.node not in plan.nodes:
+            error = KeyError(task.node)
+            raise unreadable(run_id, record.step, f"the node of task {task.key!r}", error)
 
 
 def _check_ways(plan: Plan, task: TaskRecord) -> None:

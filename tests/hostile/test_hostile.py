@@ -161,6 +161,19 @@ def test_check_19_constructors_are_plain_data(db: Path, thing: dict[str, Any]) -
     flow.close()
 
 
+def test_a_step_of_a_node_that_never_was_is_not_forked(db: Path) -> None:
+    """A stored task of a node that no graph has is damage, also where the step is done anew."""
+    conn = written(db)
+    conn.execute("UPDATE tasks SET node = 'nobody' WHERE step = 2")
+    reseal(conn)
+    conn.commit()
+    conn.close()
+    flow = golden.order_graph().compile(db)
+    with pytest.raises(CheckpointCorruptError, match="nobody"):
+        flow.fork("done", 2, update={"text": "x"})
+    flow.close()
+
+
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 900, 5_000, 200_000])
 @pytest.mark.parametrize("column", ["state_json", "update_json", "spec_json", "input_json"])
 def test_deep_nesting_is_refused_before_it_is_parsed(db: Path, levels: int, column: str) -> None:
