@@ -104,6 +104,7 @@ class Wakes(Generic[S]):
             RunNotFoundError: There is no such run.
             RunBusyError: Another process is advancing it, and `take_over` is False.
             GraphChangedError: It cannot go on with this graph.
+            AnswerError: The default of a question does not fit the state; a person can answer.
             RunFailedError: A node failed again.
         """
         opened = self._take(run_id, Asked(limits, budget, deps, take_over=take_over))
@@ -360,6 +361,11 @@ class Wakes(Generic[S]):
             late = overdue(find_open(self.store, records))
         for asked in late:
             text = str(asked.question.default_json)  # a deadline comes with a default
+            try:
+                check_fits(self._plan, self.store, asked, text)
+            except AnswerError as error:
+                words = f"the deadline has passed, and the default cannot be taken: {error}"
+                raise AnswerError(words, field=error.field) from error
             answer_question(self._opener, asked, text, "deadline")
         return self._opener.find(records.header.run_id) if late else records
 

@@ -236,6 +236,21 @@ def test_an_answer_is_held_against_all_that_the_state_says(
     assert flow.answer("r", right, key=key).status == "done"
 
 
+def test_a_default_that_the_state_refuses_leaves_the_question_open(store: Any) -> None:
+    """It would fail the run for good; so the resume says it, and a person can answer still."""
+    graph = StateGraph(Strict, name="strict")
+    graph.add_question("q", prompt="?", into="low", deadline=1e-6, default=20)
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    flow = graph.compile(store)
+    flow.run({}, run_id="r")
+    with pytest.raises(AnswerError, match=r"default cannot be taken.*low is above high.*open"):
+        flow.resume("r")
+
+    assert flow.get("r").status == "paused"
+    assert flow.answer("r", 3).state.low == 3
+
+
 def test_the_bound_of_a_field_is_told_with_its_question(store: Any) -> None:
     """Who answers sees it in the schema; and a default beyond it is refused when compiled."""
 
