@@ -305,8 +305,11 @@ class Flow(Wakes[S]):
 
     def _check_all(self, inputs: Sequence[S | Input], run_ids: Sequence[str] | None) -> None:
         check_all(inputs, run_ids)
-        for given in inputs:
-            self._schema.initial(given)
+        for place, given in enumerate(inputs):
+            try:
+                self._schema.initial(given)
+            except InputError as error:
+                raise InputError(f"inputs[{place}]: {error}") from error
 
     def _begin(self, given: S | Input, run_id: str | None, asked: Asked) -> Opened:
         self._refuse_stale()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "prepare"]
 
+_SHOWN = 8
+
 
 @dataclass(slots=True)
 class Prepared:
@@ -102,7 +104,7 @@ def prepare(
     _check_tasks(plan, first.header.run_id, record)
     if record.heard:
         position.open = OpenStep(heard=True)
-    forked = _forked(plan, position, record, change)
+    forked = _forked(plan, position, origin, record, change)
     spent = _spent(origin, step)
     change["spent"] = asdict(spent)
     return Prepared(origin, position, forked, json.dumps(change), spent)
@@ -202,7 +204,11 @@ def _state(plan: Plan, records: RunRecords, step: int) -> dict[str, Any]:
 
 
 def _forked(
-    plan: Plan, position: Position, record: StepRecord, change: Mapping[str, Any]
+    plan: Plan,
+    position: Position,
+    origin: RunRecords,
+    record: StepRecord,
+    change: Mapping[str, Any],
 ) -> Forked:
     choices, made = dict(change["choose"]), Change()
     gotos = [decision for decision in record.decisions if decision.kind != "router"]
@@ -218,7 +224,7 @@ def _forked(
     decided = {task.node for task, _ in results if task.goto is not None}
     for name, answer in choices.items():
         if name not in decided:
-            router, chosen = _router(plan, record, name), _answer(answer)
+            router, chosen = _router(plan, origin, record, name), _answer(answer)
             _check_choice(plan, position, router, chosen)
             made.choose[router.source, router.name] = chosen
     if change.get("update"):
@@ -296,7 +302,7 @@ def _check_choice(plan: Plan, position: Position, router: PlanRouter, answer: An
         raise InputError(f"fork(choose={{{router.name!r}: {answer!r}}}): {error}") from error
 
 
-def _router(plan: Plan, record: StepRecord, name: str) -> PlanRouter:
+def _router(plan: Plan, origin: RunRecords, record: StepRecord, name: str) -> PlanRouter:
     """Find the router that is meant: by its own name, or by that of the node it leaves."""
     sources = {task.node for task in record.tasks} or {"__start__"}
     routers = [r for source in plan.ordered(sources) for r in plan.nodes[source].routers]
@@ -304,9 +310,22 @@ def _router(plan: Plan, record: StepRecord, name: str) -> PlanRouter:
     found = found or [r for r in routers if r.source == named(name)][:2]
     if len(found) == 1:
         return found[0]
-    known = [r.name for r in routers]
     words = f"several routers are meant by {name!r}" if found else f"no router {name!r} decided"
-    raise InputError(f"fork: {words} in step {record.step}.{did_you_mean(name, known)}")
+    known = [*(r.name for r in routers), *(d.router for d in record.decisions)]
+    near = did_you_mean(name, known) or _decided_elsewhere(origin, name)
+    raise InputError(f"fork: {words} in step {record.step}.{near}")
+
+
+def _decided_elsewhere(origin: RunRecords, name: str) -> str:
+    """Say in which steps the one that is meant did decide, of a step in which nobody did."""
+    by = {named(name)}
+    steps = [
+        str(step.step)
+        for step in origin.steps
+        if any(by & {d.router, d.source, f"{d.source}:{d.router}"} for d in step.decisions)
+    ]
+    shown = ", ".join(steps[:_SHOWN]) + (", ..." if len(steps) > _SHOWN else "")
+    return f" It did in {shown}." if steps else " Nobody did: the arrows of that step are fixed."
 
 
 def _encoded(plan: Plan, after: dict[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,14 +115,14 @@ def test_failed_and_paused_runs_of_a_batch_are_returned(store: Any) -> None:
 
 @pytest.mark.parametrize("face", ["batch", unlike_batch])
 def test_a_batch_with_a_wrong_input_does_not_begin(face: str, store: Any) -> None:
-    """All inputs are checked first."""
+    """All inputs are checked first; which one does not fit is said."""
     flow = line(body=say("body")).compile(store)
     inputs = [{"n": 1}, {"n": "many"}]
 
     def act() -> None:
         flow.batch(inputs) if face == "batch" else asyncio.run(flow.abatch(inputs))
 
-    with pytest.raises(InputError, match="many"):
+    with pytest.raises(InputError, match=r"inputs\[1\]: .*many"):
         act()
 
     assert flow.runs() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Any
 
 import pytest
@@ -437,6 +438,24 @@ def test_changes_that_cannot_be_made(changes: dict[str, Any], words: str, store:
         flow.fork("r", 1, **changes)
 
     assert [run.run_id for run in flow.runs()] == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "words"),
+    [
+        (0, "by_n", "no router 'by_n' decided in step 0. It did in 1."),
+        (2, "a", "no router 'a' decided in step 2. It did in 1."),
+        (0, "nobody", "decided in step 0. Nobody did: the arrows of that step are fixed."),
+    ],
+)
+def test_a_choice_in_a_step_without_one_says_where_it_was_made(
+    step: int, name: str, words: str, store: Any
+) -> None:
+    """By the router's name or by that of the node it leaves."""
+    flow = crossing(Body()).compile(store)
+    flow.run({}, run_id="r")
+    with pytest.raises(InputError, match=re.escape(words)):
+        flow.fork("r", step, choose={name: "left"})
 
 
 @pytest.mark.parametrize(
