@@ -87,6 +87,8 @@ def close_step(
     """
     step = position.step + 1
     merged = _merge(plan, position, step, results, change)
+    if step == 0:  # before the routers, who could change it in place
+        position.saved.first = plan.schema.codec.text(merged.values)
     before, position.values = position.values, merged.values
     overwritten = _note_written(plan, position, step, merged)
     try:
@@ -110,6 +112,8 @@ def close_step(
         sends=sends,
         heard=position.open is not None and position.open.heard,
     )
+    if step > 0 and plan.schema.told:
+        position.saved.told.take(plan.schema, merged, results)
     position.step, position.ready, position.held = step, ready, held
     position.sends, position.open = sends, None
     count(position.counters, record)

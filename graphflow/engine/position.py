@@ -12,6 +12,7 @@ from graphflow.change.moved import node_in
 from graphflow.change.verdict import changed
 from graphflow.engine.frontier import Arrivals
 from graphflow.engine.snapshots import Saved, restated, taken_up
+from graphflow.engine.told import told_in
 from graphflow.errors import StateError
 from graphflow.history import Counters, counters_at
 from graphflow.plan import Plan
@@ -128,6 +129,7 @@ def _carried(plan: Plan, records: RunRecords, last: int, step: int | None) -> Po
         values, saved = taken_up(plan.schema, records, last)
     else:
         saved = restated(last, state_json, records, last)
+        saved.told = told_in(plan.schema, state_json)
     position = _position(last, values, carried.frontier, carried.counters, saved)
     position.open = _open_step(plan, carried.records) if step is None else None
     position.adoption = carried.adoption

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import is_
 from typing import Any, Final
 
+from graphflow.engine.told import Told, told_in, told_of
 from graphflow.history import Counters, States, snapshots_before
 from graphflow.records import RunRecords, Snapshot, StepRecord
-from graphflow.state.reducers import append
 from graphflow.state.schema import StateSchema
 
 __all__ = ["Saved", "restated", "snapshot_of", "taken_up"]
@@ -36,8 +35,10 @@ class Saved:
     """Bytes of that snapshot and of those that it continues."""
     whole: int = 0
     """Bytes of the whole state, if the fields that are not appended to stay as long as they are."""
-    lists: dict[str, Any] = field(default_factory=dict)
-    """The values that the fields that are appended to had then."""
+    first: str = ""
+    """The JSON of the state after step 0, until that has been taken."""
+    told: Told = field(default_factory=Told)
+    """What was committed of the fields whose values can be changed in place."""
     stands_alone: bool = False
     """What the steps since then continue is no snapshot: the next one has the whole state."""
 
@@ -68,12 +69,12 @@ def snapshot_of(
     is_whole = is_first or saved.stands_alone
     found = None if is_whole else _part(schema, saved, record.step, values, counters)
     if found is None:
-        found = Snapshot(record.step, schema.codec.text(values), counters.to_json())
+        text = _first(schema, saved) if saved.first else _whole(schema, saved.told, values)
+        found = Snapshot(record.step, text, counters.to_json())
         saved.chain, saved.whole, saved.stands_alone = 0, len(found.state_json), False
     saved.step, saved.grown = record.step, 0
     saved.size = _length(found)
     saved.chain += saved.size
-    saved.lists = {name: values[name] for name in _growing(schema)}
     return found
 
 
@@ -93,22 +94,20 @@ def taken_up(
     chain = snapshots_before(records, step)
     newest, states = chain[-1], States(records)
     for use in reversed(records.graphs):
-        told = use.adoption
-        if told is not None and told.state_json is not None and newest.step <= told.step <= step:
+        on = use.adoption
+        if on is not None and on.state_json is not None and newest.step <= on.step <= step:
             values = schema.read_values(states.handed_on(step))
-            return values, restated(told.step, told.state_json, records, step)
-    then = states.go_to(newest.step)
-    lists = [(n, then[n], len(then[n])) for n in _growing(schema) if isinstance(then.get(n), list)]
-    found = states.go_to(step)
-    values = schema.read_values(found)
+            saved = restated(on.step, on.state_json, records, step)
+            saved.told = told_of(schema, records, step, step)
+            return values, saved
+    values = schema.read_values(states.go_to(step))
     saved = Saved(
         newest.step,
         sum(_size(s) for s in records.steps if newest.step < s.step <= step),
         _length(newest),
         sum(map(_length, chain)),
         len(chain[0].state_json) + sum(len(part.added_json or "") for part in chain),
-        # A list that was only appended to is still the same one
-        {name: values[name][:end] for name, value, end in lists if found[name] is value},
+        told=told_of(schema, records, newest.step, step),
     )
     return values, saved
 
@@ -126,11 +125,6 @@ def restated(at: int, state_json: str, records: RunRecords, step: int) -> Saved:
     return Saved(at, grown, len(state_json), stands_alone=True)
 
 
-def _growing(schema: StateSchema[Any]) -> list[str]:
-    """Name the fields that are appended to, so that their JSON can be appended to again."""
-    return [name for name in schema.replays if schema.reducers[name] is append]
-
-
 def _size(record: StepRecord) -> int:
     """Say how many bytes are read of a step, about."""
     return _STEP + sum(map(len, record.updates())) + len(record.derived_json or "")
@@ -141,6 +135,23 @@ def _length(snapshot: Snapshot) -> int:
     return sum(map(len, texts))
 
 
+def _first(schema: StateSchema[Any], saved: Saved) -> str:
+    text, saved.first = saved.first, ""
+    saved.told = told_in(schema, text)
+    return text
+
+
+def _whole(schema: StateSchema[Any], told: Told, values: Mapping[str, Any]) -> str:
+    """Give the JSON of a whole state."""
+    told.read()
+    texts = {name: told.text(schema, name) for name in schema.told}
+    told.settle(texts, {})
+    every = schema.codec.fields.items()
+    return schema.codec.join(
+        [(name, texts[name] if name in texts else f.text(values[name])) for name, f in every]
+    )
+
+
 def _part(
     schema: StateSchema[Any],
     saved: Saved,
@@ -149,28 +160,25 @@ def _part(
     counters: Counters,
 ) -> Snapshot | None:
     """Give what changed since the last snapshot; None when the whole state is better."""
+    told = saved.told
     texts: dict[str, str] = {}
     added: dict[str, str] = {}
+    told.read()
     for name, codec in schema.codec.fields.items():
-        if counters.writers.get(name, 0) <= saved.step:
-            continue
-        more = _added(values[name], saved.lists.get(name))
-        if more is None:
+        if name in told.since:
+            more = told.added(schema, name)
+            if more is None:
+                texts[name] = told.text(schema, name)
+            else:
+                added[name] = more
+        elif name not in schema.told and counters.writers.get(name, 0) > saved.step:
             texts[name] = codec.text(values[name])
-        else:
-            added[name] = codec.text(more)
     join = schema.codec.join
     found = Snapshot(step, join(texts.items()), counters.to_json(), since=saved.step)
     found.added_json = join(added.items())
     saved.whole += len(found.added_json)
     is_long = saved.chain + _length(found) > 2 * (saved.whole + len(found.counters_json))
-    return None if is_long else found
-
-
-def _added(value: Any, before: Any) -> Any:
-    """Give what was appended to a list or tuple; None when something else was done to it."""
-    if type(value) is not type(before) or not isinstance(value, list | tuple):
+    if is_long:
         return None
-    if len(value) < len(before) or not all(map(is_, value, before)):
-        return None
-    return value[len(before) :]
+    told.settle({name: text for name, text in texts.items() if name in schema.told}, added)
+    return found

@@ -21,7 +21,7 @@ from graphflow.state.codec import (
     with_definitions,
 )
 from graphflow.state.problems import WORK, Parts, is_open_tuple, problems_of, reducer_of
-from graphflow.state.reducers import BuiltIn
+from graphflow.state.reducers import BuiltIn, append
 from graphflow.state.secrets import is_secret
 from graphflow.state.view import instance, view_class
 from graphflow.state.words import shown, what_is_wrong
@@ -168,13 +168,13 @@ class StateSchema(Generic[S]):
     Attributes:
         parts: The user's class, taken apart.
         model: That class.
-        names: Its fields, in order.
-        fields: The same, by name.
+        names, fields: Its fields, in order, and by name.
         reducers: The fields that have a reducer.
         replays: Of those, the fields whose JSON can be reduced again without the user's code.
         risky: The fields whose reducer can fail on an update that fits.
         informed: The fields whose validators may look at the fields before them, in order.
         secrets: The fields whose values are never stored.
+        told: The fields whose values can be changed in place, or are appended to.
         tries: An update can fail though its fields fit, so it is tried while its node is judged.
         codec: The JSON form.
         view: Makes the view of a dict of values.
@@ -182,8 +182,7 @@ class StateSchema(Generic[S]):
     """
 
     def __init__(self, model: type[S]) -> None:
-        found = problems_of(model)
-        if found:
+        if found := problems_of(model):
             raise StateError("; ".join(found))
         parts = self.parts = Parts(model)
         self.model = model
@@ -193,6 +192,7 @@ class StateSchema(Generic[S]):
         self.reducers = {n: f.reducer for n, f in self.fields.items() if f.reducer is not None}
         self.replays = {name for name, field in self.fields.items() if field.replays}
         self.risky = self.reducers.keys() - self.replays
+        self.told = {n for n, f in self.fields.items() if f.is_mutable or f.reducer is append}
         self.informed = tuple(n for n in self.names if self.fields[n].codec.informed)
         self.secrets = tuple(n for n, info in model.model_fields.items() if is_secret(info))
         self.rules: Any = None

@@ -1,6 +1,7 @@
 """Snapshots: a run is taken up without reading all of its steps, and its file stays linear."""
 
 import random
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
@@ -11,6 +12,7 @@ from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.engine import snapshots
 from graphflow.engine.position import restore
+from graphflow.history import values_at
 from graphflow.plan import Plan
 from graphflow.records import RunRecords
 from graphflow.state.schema import StateSchema
@@ -165,3 +167,64 @@ def test_an_end_is_no_loop() -> None:
     graph.add_edge(START, "a")
     graph.add_edge("a", END)
     assert [part.step for part in graph.compile().run({}).records.snapshots] == [0]
+
+
+class Changeable(BaseModel):
+    n: int = 0
+    notes: Annotated[list[str], append] = []
+    inner: Annotated[list[dict[str, int]], append] = []
+    scores: Annotated[dict[str, int], merge] = {}
+    plain: list[int] = [0]
+    pair: Annotated[tuple[int, ...], append] = ()
+    text: str = ""
+
+
+def vandal(state: Changeable) -> None:
+    """Change all that can be changed in place."""
+    state.notes.append("in place")
+    state.notes[0] = "in place"
+    state.scores["in place"] = -1
+    state.plain.append(-1)
+    for inner in state.inner:
+        inner["in place"] = -1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_changed_in_place_is_in_no_snapshot(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot has what was committed, whatever bodies and routers have changed in place."""
+    monkeypatch.setattr(snapshots, "_FEW", 1500)
+    chance = random.Random(seed)
+
+    def body(state: Changeable) -> dict[str, Any]:
+        vandal(state)
+        every: dict[str, Any] = {
+            "notes": chance.choice([["é" * 9], [], Replace(["new"])]),
+            "inner": [{"a": state.n}],
+            "scores": {str(state.n % 5): state.n},
+            "plain": [state.n],
+            "pair": (state.n,),
+            "text": "x" * chance.randrange(300),
+        }
+        return {"n": state.n + 1} | {name: every[name] for name in chance.sample(sorted(every), 3)}
+
+    def again(state: Changeable) -> str:
+        vandal(state)
+        return "a"
+
+    graph = StateGraph(Changeable, name="loop")
+    graph.add_node("a", body)
+    graph.add_conditional_edges(START, again, ["a"])
+    graph.add_conditional_edges("a", again, ["a", END])
+    flow = graph.compile()
+    given = {"notes": ["first"]}
+    run = flow.run(given, run_id="r", limits=Limits(chance.randrange(9, 60), 10**6))
+    run = flow.resume("r", limits=Limits(100, 10**6))
+    fork = flow.fork("r", chance.randrange(10, 90))
+    assert {part.since is None for part in run.records.snapshots} == {True, False}
+    assert run.state_at(0).notes == ["first"]
+    for records in (run.records, fork.records):
+        updates = replace(records, snapshots=records.snapshots[:1])
+        for step in records.steps:
+            assert values_at(records, step.step) == values_at(updates, step.step)
