@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +67,16 @@ def test_readme_names_commands_that_exist() -> None:
     assert named <= set(cli.commands)
 
 
-def test_sqlite_utils_query_of_the_readme(tmp_path: Path) -> None:
-    """The query on decisions shows a reason and evidence in every row."""
+def test_query_of_the_readme(tmp_path: Path) -> None:
+    """The query on decisions, read-only, shows a reason and evidence in every row."""
     subprocess.run([sys.executable, "-c", blocks(README)[0]], cwd=tmp_path, check=True)
-    query = re.search(r'sqlite-utils runs.db "(.*?)"', README)
+    query = re.search(r'sqlite3 -table "(file:runs.db.*?)" "(.*?)"', README)
     assert query is not None
 
-    from sqlite_utils import Database
-
-    with Database(tmp_path / "runs.db") as database:
-        rows = list(database.query(query.group(1)))
+    where = query.group(1).replace("file:", f"file:{tmp_path}/")
+    with closing(sqlite3.connect(where, uri=True)) as database:
+        database.row_factory = sqlite3.Row
+        rows = database.execute(query.group(2)).fetchall()
 
     assert len(rows) == 3
     assert all(row["reason"] and row["evidence_json"] != "[]" for row in rows)
