@@ -71,7 +71,7 @@ class Flow(Wakes[S]):
         settings = Settings(lambda: self._client, limits, budget, deps, *pauses, redact)
         self._opener = Opener(plan, self.store, settings)
         self._opener.before_take = self._answer_overdue
-        self._plan, self._runner = plan, Runner(plan, self.store, self._schema)
+        self._plan, self._runner = plan, Runner(plan, self.store, self._schema, redact)
 
     @property
     def name(self) -> str:

@@ -245,7 +245,7 @@ class StateGraph(Past, Nodes[S]):
             pause_after: Nodes after which it does. Those of a subgraph: ``"sub/draft"``.
             redact: Given each text that is recorded beside the state (reasons, errors, tracebacks,
                 prompts, requests and answers of models), gives what is stored and told instead.
-                The values of `Secret` fields are taken out anyway.
+                The values of `Secret` fields are taken out before.
 
         Raises:
             DefinitionError: An argument is of the wrong kind.

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from graphflow.engine.effects import Ask, Commit, Fail, Finish, Keep, KeepItem
 from graphflow.records import CallRecord, DecisionRecord, Ending
 from graphflow.state.secrets import begun, has_secrets, without_secrets
 
-__all__ = ["Pieces", "Redact", "redact_call", "redact_effect", "redact_value", "redactor"]
+__all__ = [
+    "Pieces",
+    "Redact",
+    "redact_call",
+    "redact_effect",
+    "redact_error",
+    "redact_value",
+    "redactor",
+]
 
 Redact = Callable[[str], str]
 
@@ -21,9 +31,27 @@ def redactor(own: Redact | None) -> Redact | None:
     Args:
         own: The user's.
     """
-    if not has_secrets():
-        return own
-    return without_secrets if own is None else lambda text: without_secrets(own(text))
+    if own is None:
+        return without_secrets if has_secrets() else None
+    return partial(_redacted, own)
+
+
+def _redacted(own: Redact, text: str) -> str:
+    """Have the user's function redact a text that has no secrets any more; say when it cannot.
+
+    Nothing of a text may be stored that was not redacted. Its place tells whose fault that is, and
+    the failure that it told of is not lost with it.
+    """
+    try:
+        found: object = own(without_secrets(text))
+    except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+        fault = f"raised {type(error).__name__}"
+    else:
+        if isinstance(found, str):
+            return found
+        fault = f"gave a {type(found).__name__}, and no str"
+    name = getattr(own, "__qualname__", type(own).__name__)
+    return f"[could not be redacted: redact={name} {fault}]"
 
 
 def redact_effect(effect: Commit | Keep | KeepItem | Fail | Ask | Finish, redact: Redact) -> None:
@@ -41,15 +69,15 @@ def redact_effect(effect: Commit | Keep | KeepItem | Fail | Ask | Finish, redact
     elif isinstance(effect, Ask):
         question = effect.question
         question.prompt = redact(question.prompt)
-        question.details_json = question.details_json and redact(question.details_json)
+        question.details_json = question.details_json and _json(question.details_json, redact)
     elif isinstance(effect, Finish):
         effect.ending = _ending(effect.ending, redact)
 
 
 def redact_call(call: CallRecord, redact: Redact) -> None:
     """Redact the texts of a model call."""
-    call.request_json = redact(call.request_json)
-    call.response_json = call.response_json and redact(call.response_json)
+    call.request_json = _json(call.request_json, redact)
+    call.response_json = call.response_json and _json(call.response_json, redact)
     call.error = call.error and redact(call.error)
 
 
@@ -72,6 +100,33 @@ def redact_value(value: Any, redact: Redact) -> Any:
         same = all(part is now for part, now in zip(value, parts, strict=True))
         return value if same else type(value)(parts)
     return value
+
+
+def redact_error(error: Exception, redact: Redact) -> Exception:
+    """Redact what an error says, and those that led to it: it is logged with its causes.
+
+    Each stays the object that it is, since its type and traceback tell what to mend; what stands in
+    its arguments, attributes and notes is redacted. What an error says otherwise stays as it is.
+
+    Returns:
+        The error; of a group that says something to be redacted, a new one.
+    """
+    todo, seen = [error], set[int]()
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        args = tuple(_said(arg, redact) for arg in one.args)
+        if any(arg is not then for arg, then in zip(args, one.args, strict=True)):
+            one.args = args
+        vars(one).update({name: _said(value, redact) for name, value in vars(one).items()})
+        nearest = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
+        todo += [other for other in nearest if isinstance(other, Exception)]
+    if isinstance(error, ExceptionGroup) and redact(error.message) != error.message:
+        group = ExceptionGroup(redact(error.message), error.exceptions)
+        return group.with_traceback(error.__traceback__)
+    return error
 
 
 class Pieces:
@@ -98,8 +153,27 @@ class Pieces:
 
 
 def _decision(one: DecisionRecord, redact: Redact) -> DecisionRecord:
-    details = one.details_json and redact(one.details_json)
+    details = one.details_json and _json(one.details_json, redact)
     return one._replace(reason=redact(one.reason), details_json=details)
+
+
+def _said(value: Any, redact: Redact) -> Any:
+    try:
+        return redact_value(value, redact)
+    except RecursionError:
+        return "[could not be redacted: it refers to itself]"
+
+
+def _json(text: str, redact: Redact) -> str:
+    """Redact a JSON text; what comes of it is JSON of the same kind, or it could not be read."""
+    found = redact(text)
+    if found == text:
+        return text
+    try:
+        is_same = type(json.loads(found)) is type(json.loads(text))
+    except ValueError:
+        is_same = False
+    return found if is_same else json.dumps({"redacted": found})
 
 
 def _ending(ending: Ending, redact: Redact) -> Ending:

@@ -22,10 +22,10 @@ from graphflow.errors import (
 )
 from graphflow.names import to_type
 from graphflow.records import Ending, RunHeader, RunRecords
+from graphflow.redaction import Redact, redact_error, redactor
 from graphflow.run import Run
 from graphflow.shared import Interrupted
 from graphflow.state.schema import S, StateSchema
-from graphflow.state.secrets import without_secrets
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -44,11 +44,19 @@ class Runner(Generic[S]):
         plan: The graph.
         store: Where its runs are stored.
         schema: Its state.
+        redact: The user's function that redacts texts.
     """
 
-    def __init__(self, plan: Plan, store: Checkpointer, schema: StateSchema[S]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Checkpointer,
+        schema: StateSchema[S],
+        redact: Redact | None = None,
+    ) -> None:
         self._plan, self._store, self._schema = plan, store, schema
         self._given: WeakSet[Run[S]] = WeakSet()
+        self._redact = redact
 
     def advance(self, opened: Opened) -> Ended[S]:
         """Advance a run in the caller's thread.
@@ -92,8 +100,8 @@ class Runner(Generic[S]):
         """
         if outcome is None or not outcome.errors:
             return run
-        errors = list(outcome.errors.values())
-        words = without_secrets(failures(outcome.errors))
+        words = self.redacted(failures(outcome.errors))
+        errors = [self._redacted_error(error) for error in outcome.errors.values()]
         stop = "" if words.endswith((".", "?", "!")) else "."
         last = run.steps[-1].step
         raise RunFailedError(
@@ -103,6 +111,15 @@ class Runner(Generic[S]):
             run,
         ) from (errors[0] if len(errors) == 1 else ExceptionGroup("the nodes that failed", errors))
 
+    def redacted(self, text: str) -> str:
+        """Redact a text that is told or stored."""
+        redact = redactor(self._redact)
+        return text if redact is None else redact(text)
+
+    def _redacted_error(self, error: Exception) -> Exception:
+        redact = redactor(self._redact)
+        return error if redact is None else redact_error(error, redact)
+
     def _ended(self, opened: Opened, outcome: Outcome | None) -> Ended[S]:
         if outcome is None:
             return self.read(opened.over), None  # type: ignore[arg-type]  # then it is over
@@ -110,7 +127,7 @@ class Runner(Generic[S]):
         if (
             outcome.ending is not None and not session.has_begun
         ):  # a router failed before the first commit: there is no run
-            raise outcome.errors[""]
+            raise self._redacted_error(outcome.errors[""])
         seen = Seen(position.step, position.values, outcome.ending or Ending("running"))
         run = Run(self._store, session.header.run_id, self._schema, seen=seen, plan=self._plan)
         self._given.add(run)

@@ -228,7 +228,7 @@ class Wakes(Generic[S]):
         header = self._opener.find(run_id).header
         if header.status in {"done", "cancelled"}:
             raise RunError(f"run {header.run_id} is {header.status} already; nothing was changed")
-        self.store.stop(header.run_id, Ending("cancelled", reason))
+        self.store.stop(header.run_id, Ending("cancelled", self._runner.redacted(reason)))
         interrupt(self.store, header.run_id)
         return self.get(header.run_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -469,3 +470,134 @@ def test_an_answer_that_has_a_secret_is_refused(
             flow.answer("one", TOKEN, resume=resume)
         assert TOKEN.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert flow.answer("one", "fine").state.text == "fine"
+
+
+BOB = "@".join(["bob", "example.org"])  # no line of the source has it
+
+
+def calls_bob(state: Any) -> None:
+    raise ValueError(f"call {BOB}", {"to": BOB})
+
+
+def mask(text: str) -> str:
+    return text.replace(BOB, "[mail]")
+
+
+def gives_none(text: str) -> str:
+    return None  # type: ignore[return-value]
+
+
+def raises(text: str) -> str:
+    raise KeyError(text)
+
+
+def fails_with(redact: Any, node: Any = calls_bob) -> tuple[RunFailedError, str]:
+    """Give the error of a run, and all that a log of it has."""
+    flow = one_node(node).compile(redact=redact)
+    with pytest.raises(RunFailedError) as caught:
+        flow.run({}, run_id="one")
+    return caught.value, "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.usefixtures("key")
+def test_a_hook_redacts_the_error_that_the_caller_gets() -> None:
+    """What is logged of a failed run, its message and its causes, went through `redact=` too."""
+    error, log = fails_with(mask)
+    assert "call [mail]" in str(error)
+    assert isinstance(error.__cause__, ValueError)
+    assert BOB not in log
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("redact", "words"),
+    [(gives_none, "gave a NoneType, and no str"), (raises, "raised KeyError")],
+)
+def test_a_hook_that_fails_loses_neither_the_failure_nor_the_text(redact: Any, words: str) -> None:
+    """Its own name stands where the text would have stood, which is not stored unredacted."""
+    flow = one_node(calls_bob).compile(redact=redact)
+    told = f"[could not be redacted: redact={redact.__qualname__} {words}]"
+    with pytest.raises(RunFailedError, match="failed in step 1") as caught:
+        flow.run({}, run_id="one")
+    run = flow.get("one")
+    assert told in str(caught.value)
+    assert (run.status, run.error) == ("failed", f"ValueError: {told}")
+    assert [attempt.error for attempt in run.attempts] == [told]
+
+
+@pytest.mark.usefixtures("key")
+def test_a_hook_is_given_no_secret() -> None:
+    """Secrets are taken out before `redact=` sees a text: it may log what it is given."""
+    given: list[str] = []
+
+    def notes(text: str) -> str:
+        given.append(text)
+        return text
+
+    def fails(state: Small) -> None:
+        raise ValueError(f"no access with {state.key.get_secret_value()}")
+
+    fails_with(notes, fails)
+    assert given
+    assert not [text for text in given if TOKEN in text]
+
+
+@pytest.mark.usefixtures("key")
+def test_what_a_hook_makes_of_json_is_json(tmp_path: Path) -> None:
+    """A hook that cuts texts off does not make a run that cannot be read."""
+    graph = StateGraph(Small, name="json")
+    graph.add_node("work", lambda s: {})
+    graph.add_edge(START, "work")
+    graph.decision("work", targets=[END])(
+        lambda s: Decision(END, reason="so", evidence={"of": "a" * 50})
+    )
+    with graph.compile(tmp_path / "r.db", redact=lambda text: text[:9]) as flow:
+        flow.run({}, run_id="one")
+    with graph.compile(tmp_path / "r.db") as flow:
+        details = [one.details_json for one in flow.get("one").decisions if one.details_json]
+    assert [set(json.loads(text)) for text in details] == [{"redacted"}]
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+def fails_alone(state: Small) -> None:
+    raise ConnectionError(f"401 for {state.key.get_secret_value()}")
+
+
+def fails_in_a_chain(state: Small) -> None:
+    try:
+        fails_alone(state)
+    except ConnectionError as error:
+        error.add_note(f"tried {state.key.get_secret_value()}")
+        error.args = (*error.args, CYCLE)
+        raise LookupError("no way") from error
+
+
+def fails_item(item: str) -> str:
+    raise ConnectionError(f"{item}: 401 for {TOKEN}")
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("node", [fails_alone, fails_in_a_chain])
+def test_the_causes_of_a_failure_show_no_secret(node: Any) -> None:
+    """A traceback that nobody caught ends in a log: its errors are what they were, without it."""
+    error, log = fails_with(None, node)
+    assert TOKEN not in log
+    assert "401 for [secret THE_KEY]" in log
+    assert isinstance(error.__cause__, ConnectionError | LookupError)
+
+
+@pytest.mark.usefixtures("key")
+def test_the_causes_of_a_failed_map_show_no_secret() -> None:
+    """A group of errors says what its parts say, and is redacted as they are."""
+    graph = StateGraph(Small, name="items")
+    graph.add_map("look", fails_item, over="parts", into="done")
+    graph.add_edge(START, "look")
+    graph.add_edge("look", END)
+    with pytest.raises(RunFailedError) as caught:
+        graph.compile().run({"parts": ["a", "b"]})
+    log = "".join(traceback.format_exception(caught.value))
+    assert TOKEN not in log
+    assert log.count("401 for [secret THE_KEY]") >= 2
