@@ -9,7 +9,7 @@ from graphflow.errors import InputError, RunNotFoundError, did_you_mean
 from graphflow.names import END, START, named, spelled
 from graphflow.records import RunRecords, RunStatus
 
-__all__ = ["check_listing", "check_step", "checked_arrow"]
+__all__ = ["check_listing", "check_step", "checked_arrow", "has_taken"]
 
 
 def checked_arrow(
@@ -39,6 +39,28 @@ def _node(name: object, known: set[str]) -> str:
         return named(name)
     near = did_you_mean(name, map(spelled, known)) if isinstance(name, str) else ""
     raise InputError(f"took(...): {name!r} is no node of the run's graph.{near}")
+
+
+def has_taken(records: RunRecords, way: tuple[str, str]) -> bool:
+    """Tell whether the arrow between two nodes ran.
+
+    Args:
+        records: Of the run, whole.
+        way: The names of the nodes.
+
+    Raises:
+        RunNotFoundError: It did not in the steps that are left.
+    """
+    if any((a.source, a.target) == way for step in records.steps for a in step.arrows):
+        return True
+    first = records.steps[0].step
+    if first > 0:
+        source, target = map(spelled, way)
+        raise RunNotFoundError(
+            f"run {records.header.run_id} has not taken {source} → {target} since step {first};"
+            " whether it did before cannot be told: those steps were pruned"
+        )
+    return False
 
 
 def check_step(records: RunRecords, step: object) -> None:

@@ -15,7 +15,7 @@ from graphflow.change.judge import state_of
 from graphflow.change.values import same_json
 from graphflow.errors import InputError, StateError
 from graphflow.history import States, values_now
-from graphflow.looked_up import check_step, checked_arrow
+from graphflow.looked_up import check_step, checked_arrow, has_taken
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
@@ -310,9 +310,10 @@ class Run(Generic[S]):
 
         Raises:
             InputError: The run's graph has no such node.
+            RunNotFoundError: It did not in the steps that pruning has left.
         """
         way = checked_arrow(self.records, self._plan.nodes if self._plan else (), source, target)
-        return any((a.source, a.target) == way for step in self.steps for a in step.arrows)
+        return has_taken(self.records, way)
 
     def draw(self, path: str | PathLike[str] | None = None) -> Drawing:
         """Draw the path that ran; with a path also save it (.svg, .dot, .mmd, .txt, .html)."""

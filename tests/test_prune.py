@@ -122,6 +122,25 @@ def test_what_was_pruned_says_so(store):
         run.state_at(99)
 
 
+def test_what_was_pruned_is_not_called_untaken(store):
+    """Whether an arrow ran that is in no step that is left cannot be told; what is left is."""
+    flow = counting().compile(store, limits=LIMITS)
+    run = flow.run({}, run_id="run")
+    ways = [(a.source, a.target) for step in run.steps for a in step.arrows]
+    flow.prune(steps=3)
+    run = flow.get("run")
+    left = {(a.source, a.target) for step in run.steps for a in step.arrows}
+    assert left < set(ways)
+    assert all(run.took(*way) for way in left)
+    for way in set(ways) - left:
+        with pytest.raises(RunNotFoundError, match=r"since step 21; .* cannot be told"):
+            run.took(*way)
+    assert "\nnot taken since step 21:" in str(run)
+    assert "not taken:" not in str(run)
+    tips = [arrow.tooltip for arrow in run.draw().picture.arrows]
+    assert any(tip.endswith("not taken since step 21") for tip in tips)
+
+
 def test_forks_of_what_is_left_are_the_same(store):
     """Each step that was asked to stay can be forked, and gives what it gave before."""
     flow = counting().compile(store, limits=LIMITS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from graphflow.records import DecisionRecord
 from graphflow.render.parts import ArrowState, PictureArrow
@@ -18,7 +19,11 @@ _TOLD = 6
 
 
 def arrows_of(
-    shape: Shape, ids: list[str], straight: Collection[int], runs: int | None
+    shape: Shape,
+    ids: list[str],
+    straight: Collection[int],
+    runs: int | None,
+    untaken: str = "not taken",
 ) -> tuple[PictureArrow, ...]:
     """Make the arrows of a picture.
 
@@ -27,21 +32,30 @@ def arrows_of(
         ids: Of the arrows, for a page.
         straight: What `ranks.main_way` gave.
         runs: How many runs have been counted; None for the graph alone.
+        untaken: What is said of an arrow that did not run.
     """
     return tuple(
-        _arrow(way, ident, runs, loop=loops(way, shape.rank), main=i in straight)
+        _arrow(way, ident, _Counted(runs, untaken), loop=loops(way, shape.rank), main=i in straight)
         for i, (way, ident) in enumerate(zip(shape.ways, ids, strict=True))
     )
 
 
-def _arrow(way: Way, ident: str, runs: int | None, *, loop: bool, main: bool) -> PictureArrow:
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What was counted for the arrows."""
+
+    runs: int | None
+    untaken: str
+
+
+def _arrow(way: Way, ident: str, counted_in: _Counted, *, loop: bool, main: bool) -> PictureArrow:
     ran: ArrowState = "ran" if way.steps else "untaken"
     reason = one_line(way.decisions[-1][1].reason) if way.decisions else ""
     return PictureArrow(
         source=way.source,
         target=way.target,
         kind="send" if way.steps and way.sends == len(way.steps) else way.kind,
-        state="static" if runs is None else ran,
+        state="static" if counted_in.runs is None else ran,
         id=ident,
         count=len(way.steps),
         order=tuple(way.steps),
@@ -51,7 +65,7 @@ def _arrow(way: Way, ident: str, runs: int | None, *, loop: bool, main: bool) ->
         back=loop or (way.gate and way.answer == "failed"),
         fallback=way.kind == "fallback",
         main=main,
-        tooltip="\n".join(_tips(way, runs)),
+        tooltip="\n".join(_tips(way, counted_in)),
     )
 
 
@@ -61,7 +75,7 @@ def _label(way: Way) -> str:
     return way.answer or ("fallback" if way.kind == "fallback" else "")
 
 
-def _tips(way: Way, runs: int | None) -> list[str]:
+def _tips(way: Way, counted_in: _Counted) -> list[str]:
     """Tell an arrow in full: where it leads, when it ran, and why."""
     answer = f" ({one_line(way.answer)})" if way.answer is not None else ""
     tips = [f"{label_of(way.source)} → {label_of(way.target)}{answer}"]
@@ -69,9 +83,9 @@ def _tips(way: Way, runs: int | None) -> list[str]:
         why = "its budget is used up" if way.answer == OVER_BUDGET else "it has failed for good"
         tips.append(f"instead of what follows {label_of(way.source)} when {why}")
     if way.steps:
-        tips.append(_when(way, runs or 1))
-    elif runs is not None:
-        tips.append("not taken")
+        tips.append(_when(way, counted_in.runs or 1))
+    elif counted_in.runs is not None:
+        tips.append(counted_in.untaken)
     for step, decision in way.decisions[-_TOLD:]:
         tips += _decision_tips(step, decision)
     return list(dict.fromkeys(tips))

@@ -129,6 +129,8 @@ class Picture:
     """What ran, in order; what is open comes last. Empty in a subgraph: the whole path tells it."""
     changes: tuple[str, ...] = ()
     """How the run came to other graphs, a line each."""
+    untaken: str = "not taken"
+    """What is said of the arrows that did not run: what was pruned may have taken them."""
 
 
 def walk(picture: Picture) -> Iterator[Picture]:

@@ -87,9 +87,17 @@ def _build(seen: _Seen) -> tuple[Picture, int]:
         title=one_line(str(seen.spec.get("name") or "graph")),
         direction="LR" if longest <= _LONGEST_ROW else "TB",
         nodes=_nodes(seen, shape, ids, {name: inside for name, (inside, _) in inner.items()}),
-        arrows=arrows_of(shape, names, straight, runs),
+        arrows=arrows_of(shape, names, straight, runs, _untaken(seen)),
+        untaken=_untaken(seen),
     )
     return drawn, longest
+
+
+def _untaken(seen: _Seen) -> str:
+    """Say that an arrow did not run, as far as can be told when steps were pruned."""
+    begun = [records.steps[0].step for records, _ in seen.runs or () if records.steps]
+    first = max(begun, default=0)
+    return f"not taken since step {first}" if first > 0 else "not taken"
 
 
 def _children(

@@ -99,7 +99,7 @@ class Drawing:
             The path.
 
         Raises:
-            RenderError: The suffix is another one.
+            RenderError: The suffix is another one, or the file cannot be written.
             GraphvizMissingError: .svg and .html need Graphviz, which is not there.
         """
         target = Path(path)
@@ -116,7 +116,11 @@ class Drawing:
                 f"cannot save a drawing as {target.name!r}: end the name in "
                 f"{', '.join(list(makers)[:-1])} or {list(makers)[-1]}."
             )
-        target.write_text(make(), encoding="utf-8")
+        made = make()
+        try:
+            target.write_text(made, encoding="utf-8")
+        except OSError as error:
+            raise RenderError(f"{target} cannot be written: {error.strerror}.") from error
         return target
 
     def __repr__(self) -> str:

@@ -94,7 +94,7 @@ def _taken(targets: list[str], answer: str, reason: str) -> str:
 def _untaken(picture: Picture) -> Iterator[str]:
     rows = list(_ways_left(picture, ""))
     if rows:
-        yield "not taken:"
+        yield f"{picture.untaken}:"
         yield from _table(rows)
 
 

@@ -140,6 +140,12 @@ def test_save_names_the_suffixes_that_work(drawing, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_save_names_a_file_that_cannot_be_written(drawing, tmp_path):
+    """Where there is no such folder, the error says so."""
+    with pytest.raises(RenderError, match=r"none/run\.txt cannot be written: No such file"):
+        drawing.save(tmp_path / "none" / "run.txt")
+
+
 @pytest.mark.usefixtures("_no_graphviz")
 def test_save_svg_without_graphviz(drawing, tmp_path):
     """An SVG that cannot be drawn says what to install; DOT, Mermaid and text still work."""
