@@ -302,7 +302,15 @@ class NotADatabaseError(CheckpointError):
 
 
 class DatabaseUnavailableError(CheckpointError):
-    """The database is locked, read-only, full, or gone."""
+    """The database is locked, read-only, full, or gone.
+
+    Attributes:
+        is_gone: It was closed, or deleted or replaced, while it was used.
+    """
+
+    def __init__(self, words: str, *, is_gone: bool = False) -> None:
+        super().__init__(words)
+        self.is_gone = is_gone
 
 
 class WrongKeyError(CheckpointError):

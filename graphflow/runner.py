@@ -69,6 +69,8 @@ class Runner(Generic[S]):
         except (LeaseLostError, Interrupted, RunExistsError) as error:
             return self._taken(opened, error)
         except DatabaseUnavailableError as error:
+            if error.is_gone:
+                raise
             raise _with_way_on(opened, error) from error
 
     async def aadvance(self, opened: Opened) -> Ended[S]:
@@ -78,6 +80,8 @@ class Runner(Generic[S]):
         except (LeaseLostError, Interrupted, RunExistsError) as error:
             return self._taken(opened, error)
         except DatabaseUnavailableError as error:
+            if error.is_gone:
+                raise
             raise _with_way_on(opened, error) from error
 
     def read(self, tail: RunRecords) -> Run[S]:

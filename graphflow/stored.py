@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
 
 __all__ = [
+    "LEAST_BYTES",
     "MAX_BYTES",
     "MAX_DEPTH",
     "UNREADABLE",
@@ -25,6 +26,8 @@ __all__ = [
 MAX_DEPTH: Final = 200
 """How many brackets may be open at once: what pydantic's parser takes too, and Python's by far."""
 
+LEAST_BYTES: Final = 10_000
+"""The least that may be allowed of one: the descriptions of the tables have 2,400."""
 MAX_BYTES: Final = 256_000_000
 """How long one stored text may be. SQLite itself refuses a longer one before it gives it."""
 

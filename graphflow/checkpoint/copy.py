@@ -11,6 +11,7 @@ from graphflow.checkpoint.protocol import Checkpointer, Lease
 from graphflow.checkpoint.spending import used_before
 from graphflow.clock import now
 from graphflow.definition import canonical
+from graphflow.errors import RunExistsError
 from graphflow.records import Adoption, Ending, GraphUse, RunHeader, RunRecords
 
 __all__ = ["copy_run"]
@@ -45,6 +46,11 @@ def copy_run(records: RunRecords, target: Checkpointer) -> None:
         fork_json=None,
     )
     (result,) = target.together([partial(_copy, records, alone, target, None)])
+    if isinstance(result, RunExistsError):
+        raise RunExistsError(
+            f"{getattr(target, 'path', target)} has a run {records.header.run_id!r} already, which was left as it is; take"
+            " another file, or delete the run there first."
+        ) from result
     if isinstance(result, BaseException):
         raise result
 

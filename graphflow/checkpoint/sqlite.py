@@ -66,7 +66,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
-from graphflow.stored import MAX_BYTES, UNREADABLE, unreadable
+from graphflow.stored import LEAST_BYTES, MAX_BYTES, UNREADABLE, unreadable
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -88,8 +88,9 @@ class SqliteCheckpointer(SqliteUpkeep):
             process, but a power cut may take the last commits back (the file stays sound);
             on a disk this is several times as fast.
         create: Whether to make a file that is not there.
-        max_bytes: How long one stored text, or row, may be; a longer one is neither written nor
-            read (`CheckpointTooLargeError`).
+        max_bytes: How long one stored text, or row, may be, at least 10,000; a longer one is neither
+            written nor read (`CheckpointTooLargeError`). Of several checkpointers that a process
+            has of one file, the largest holds for all.
         key: 32 bytes, or a function that gives them: all values are stored encrypted (needs the
             extra `encryption`). None: the key in the variable `GRAPHFLOW_KEY`, or none.
 
@@ -110,6 +111,11 @@ class SqliteCheckpointer(SqliteUpkeep):
     ) -> None:
         if durability not in ("full", "normal"):
             raise ValueError(f"durability={durability!r}: must be 'full' or 'normal'")
+        if type(max_bytes) is not int or not LEAST_BYTES <= max_bytes < 2**31:
+            raise ValueError(
+                f"max_bytes={max_bytes!r}: must be a number of bytes from {LEAST_BYTES:,} on (the"
+                " tables' own descriptions take some) and below 2**31"
+            )
         self.path = checked_path(path, create=create)
         self._durability = durability
         key = self._key = hidden(key)
@@ -325,7 +331,7 @@ class SqliteCheckpointer(SqliteUpkeep):
     def _open(self) -> "SqliteFile":
         if self._is_closed:
             raise DatabaseUnavailableError(
-                f"{self.path} has been closed here; compile the graph with it again."
+                f"{self.path} has been closed here; compile the graph with it again.", is_gone=True
             )
         from graphflow.checkpoint.open_files import open_file, release_file
         from graphflow.checkpoint.sqlite_lock import columns_of, lock_of, new_lock
@@ -337,8 +343,7 @@ class SqliteCheckpointer(SqliteUpkeep):
                     self.path, self._durability, None if key is None else new_lock(key)
                 )
                 try:
-                    if self._max_bytes > MAX_BYTES:
-                        file.allow(self._max_bytes)
+                    file.allow(self._max_bytes)
                     self._columns = columns_of(file.read(lock_of), key, self.path)
                 except BaseException:
                     release_file(file)

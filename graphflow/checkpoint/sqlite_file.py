@@ -50,7 +50,7 @@ class SqliteFile:
         self, path: Path, durability: Durability, new_lock: tuple[str, str] | None = None
     ) -> None:
         self.path = path
-        self.users = self.transactions = 0
+        self.users = self.transactions = self._allowed = 0
         self.is_closed = self._is_frozen = False
         real = os.path.realpath(path)
         self._lock_path, self._wal, self._name = lock_of(real), Path(f"{real}-wal"), str(path)
@@ -165,9 +165,9 @@ class SqliteFile:
                 self._ready().execute("PRAGMA synchronous = FULL")
 
     def allow(self, max_bytes: int) -> None:
-        """Take texts of up to so many bytes, if that is more than before."""
+        """Take texts of up to so many bytes, or what another checkpointer allows if it is more."""
         with self._lock:
-            self._max_bytes = max(self._max_bytes, max_bytes)
+            self._max_bytes = self._allowed = max(self._allowed, max_bytes)
             limit(self._ready().connection, self._max_bytes)
 
     def close(self) -> None:
@@ -355,9 +355,8 @@ class SqliteFile:
 
     def _ready(self) -> sqlite3.Cursor:
         if self.is_closed:
-            raise DatabaseUnavailableError(
-                f"{self.path} has been closed here; compile the graph with it again."
-            )
+            words = f"{self.path} has been closed here; compile the graph with it again."
+            raise DatabaseUnavailableError(words, is_gone=True)
         try:
             # A file that was deleted can still be written, and everything in it is lost
             info = os.stat(self._name)  # noqa: PTH116 - on the hot path; a Path costs three times as much
@@ -369,7 +368,8 @@ class SqliteFile:
             pass
         raise DatabaseUnavailableError(
             f"{self.path} was deleted or replaced while it was open; nothing was stored. "
-            "Put it back, or compile the graph with it again to begin a new one."
+            "Put it back, or compile the graph with it again to begin a new one.",
+            is_gone=True,
         )
 
     def _shorten_log(self, cursor: sqlite3.Cursor, writers: WritersLock) -> None:

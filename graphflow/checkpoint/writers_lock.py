@@ -140,12 +140,21 @@ class WritersLock:
         except OSError as error:
             raise DatabaseUnavailableError(
                 f"{self._database} cannot be opened to write: {self.path.name} beside it, which "
-                f"graphflow's writers lock, cannot ({error.strerror}). Nothing was stored; let "
-                "whoever writes the database read and write that file too, or remove it when "
-                "nobody has the database open."
+                f"graphflow's writers lock, cannot be {self._what_to_do(error)}"
             ) from error
         leave_mark(fd)
         return fd
+
+    def _what_to_do(self, error: OSError) -> str:
+        if not self.path.exists():
+            return (
+                f"made ({error.strerror}). Nothing was stored; let whoever writes the database"
+                f" write its folder {self.path.parent} too."
+            )
+        return (
+            f"opened ({error.strerror}). Nothing was stored; let whoever writes the database read"
+            " and write that file too, or remove it when nobody has the database open."
+        )
 
     def _is_there(self) -> bool:
         try:

@@ -12,8 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from pydantic import BaseModel
 
-from graphflow.checkpoint import sqlite_file
+from graphflow import END, START, StateGraph
+from graphflow.checkpoint import sqlite_file, writers_lock
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import (
@@ -26,6 +28,10 @@ from graphflow.records import Ending
 from graphflow.testing.processes import ended_process
 from graphflow.testing.records import SPEC_JSON, a_header, a_snapshot, a_step, a_task
 from tests.rig.forge import change
+
+
+class Count(BaseModel):
+    n: int = 0
 
 
 def begin(store, run_id="run-1", **more):
@@ -383,6 +389,36 @@ def test_a_file_that_was_deleted(db, store):
         store.load("run-1")
     assert [h.run_id for h in new.runs()] == ["run-2"]
     new.close()
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_run_whose_file_went_is_not_said_to_be_there(db, is_closed):
+    """Nobody is told to resume a run of a file that was deleted, or closed, under it."""
+    graph = StateGraph(Count, name="count")
+    graph.add_node("a", lambda _: flow.close() if is_closed else db.unlink())
+    graph.add_edge(START, "a")
+    graph.add_edge("a", END)
+    flow = graph.compile(db)
+    with pytest.raises(DatabaseUnavailableError, match="compile the graph with it again") as told:
+        flow.run({}, run_id="x")
+    assert "resume" not in str(told.value)
+
+
+def test_a_lock_that_cannot_be_made_is_not_said_to_be_there(db, store, monkeypatch):
+    """Where the folder cannot be written, the words name it, and no file that is not there."""
+    store.runs()
+    store.close()
+    db.with_name("runs.db-lock").unlink(missing_ok=True)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(writers_lock.os, "open", refuse)
+    with pytest.raises(DatabaseUnavailableError) as told:
+        writers_lock.WritersLock(db, 1.0, db.with_name("runs.db-lock"))
+    assert "cannot be made (Permission denied). Nothing was stored; let whoever" in str(told.value)
+    assert f"write its folder {db.parent} too" in str(told.value)
+    assert "remove it" not in str(told.value)
 
 
 def test_a_damaged_file_is_named(db, store):

@@ -91,10 +91,8 @@ def test_files_are_the_owners_alone(db: Path, mask: int) -> None:
     assert set(found.values()) == {0o600}, found
 
 
-def test_a_long_value_is_refused_by_size(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_value_is_refused_by_size(db: Path) -> None:
     """What is longer than allowed is neither written nor read; who allows more reads it."""
-    monkeypatch.setattr("graphflow.checkpoint.sqlite_file.MAX_BYTES", 50_000)
-    monkeypatch.setattr("graphflow.checkpoint.sqlite.MAX_BYTES", 50_000)
     store = SqliteCheckpointer(db, max_bytes=50_000)
     lease = store.begin(a_header(), SPEC_JSON, a_step(0), a_snapshot(0), None)
     memo = a_memo(1)
@@ -109,6 +107,25 @@ def test_a_long_value_is_refused_by_size(db: Path, monkeypatch: pytest.MonkeyPat
     store.close()
     with pytest.raises(CheckpointTooLargeError, match="max_bytes"):
         SqliteCheckpointer(db, max_bytes=50_000).load("run-1")
+
+
+def test_a_bound_below_the_default_holds(db: Path) -> None:
+    """A smaller bound than the default is kept; no number, or one no table fits in, is none."""
+    store = SqliteCheckpointer(db, max_bytes=10_000)
+    lease = store.begin(a_header(), SPEC_JSON, a_step(0), a_snapshot(0), None)
+    memo = a_memo(1)
+    memo.value_json = '"' + "x" * 20_000 + '"'
+    with pytest.raises(CheckpointTooLargeError, match="max_bytes"):
+        store.memo(lease, memo)
+    other = SqliteCheckpointer(db)
+    store.memo(lease, memo)
+    other.close()
+    store.close()
+    with pytest.raises(CheckpointTooLargeError, match="max_bytes"):
+        SqliteCheckpointer(db, max_bytes=10_000).load("run-1")
+    for wrong in (1000, "x", True, 2**31):
+        with pytest.raises(ValueError, match="max_bytes="):
+            SqliteCheckpointer(db, max_bytes=wrong)  # type: ignore[arg-type]
 
 
 # -- SQL is made of constants ----------------------------------------------------------------------
