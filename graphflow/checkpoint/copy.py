@@ -47,8 +47,9 @@ def copy_run(records: RunRecords, target: Checkpointer) -> None:
     )
     (result,) = target.together([partial(_copy, records, alone, target, None)])
     if isinstance(result, RunExistsError):
+        where = getattr(target, "path", target)
         raise RunExistsError(
-            f"{getattr(target, 'path', target)} has a run {records.header.run_id!r} already, which was left as it is; take"
+            f"{where} has a run {records.header.run_id!r} already, which was left as it is; take"
             " another file, or delete the run there first."
         ) from result
     if isinstance(result, BaseException):

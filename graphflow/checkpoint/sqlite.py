@@ -88,9 +88,9 @@ class SqliteCheckpointer(SqliteUpkeep):
             process, but a power cut may take the last commits back (the file stays sound);
             on a disk this is several times as fast.
         create: Whether to make a file that is not there.
-        max_bytes: How long one stored text, or row, may be, at least 10,000; a longer one is neither
-            written nor read (`CheckpointTooLargeError`). Of several checkpointers that a process
-            has of one file, the largest holds for all.
+        max_bytes: How long one stored text, or row, may be, 10,000 or more; what is longer is
+            neither written nor read (`CheckpointTooLargeError`). Of several checkpointers that a
+            process has of one file, the largest holds for all.
         key: 32 bytes, or a function that gives them: all values are stored encrypted (needs the
             extra `encryption`). None: the key in the variable `GRAPHFLOW_KEY`, or none.
 

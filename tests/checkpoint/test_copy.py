@@ -94,7 +94,7 @@ def test_a_fork_becomes_a_run_of_its_own(origin, store):
 def test_a_copy_is_made_once_and_wholly(origin, store):
     """A run that is there is not copied again; what cannot be copied whole leaves nothing."""
     copy_run(origin.load("run-1"), store)
-    with pytest.raises(RunExistsError, match="has a run 'run-1' already.*take another file"):
+    with pytest.raises(RunExistsError, match=r"has a run 'run-1' already.*take another file"):
         copy_run(origin.load("run-1"), store)
     half = origin.load("run-1/1:work#0")
     half.header.run_id, half.steps[1].step = "half", 7
