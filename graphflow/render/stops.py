@@ -227,7 +227,7 @@ def _asking(step: _Open, keys: Sequence[str], tasks: int) -> Stop:
 
 def _limited(step: _Open, name: str, keys: Sequence[str]) -> Stop:
     header = next(iter(step.children(keys)), step.records.header)
-    words, full = _reason_words(header, name), f"step {step.step}: paused, {header.reason}"
+    words, full = _reason_words(header, name), _paused_words(step, header)
     if over := [attempt for attempt in step.attempts(keys) if attempt.is_over_budget]:
         words, full = brief_error(over[-1]), f"step {step.step}: {full_error(over[-1])}"
     return Stop(step.step, "paused", "limit", words, full)
@@ -238,7 +238,7 @@ def _waiting(step: _Open, name: str, keys: Sequence[str]) -> Stop:
     header, children = step.records.header, step.children(keys)
     if step.status == "paused":
         stopped = next((child for child in children if child.status == "paused"), header)
-        full = f"step {step.step}: paused, {stopped.reason or 'by hand'}"
+        full = _paused_words(step, stopped)
         return Stop(step.step, "paused", "paused", _reason_words(stopped, name), full)
     if step.status == "cancelled":
         full = f"step {step.step} was not run: {header.reason or 'cancelled'}"
@@ -247,6 +247,17 @@ def _waiting(step: _Open, name: str, keys: Sequence[str]) -> Stop:
     if any(child.step >= 0 for child in children):
         return Stop(step.step, "next", "runs", words, f"has begun in step {step.step}")
     return Stop(step.step, "next", "next", words, f"ready to run in step {step.step}")
+
+
+def _paused_words(step: _Open, header: RunHeader) -> str:
+    """Say in full why a run is paused; of a limit, what raises it."""
+    words = f"step {step.step}: paused, {header.reason or 'by hand'}"
+    kind, _, rest = (header.reason or "").partition(":")
+    what = rest.partition(":")[0]
+    bound = _bounds(header).get(what) if kind == "limit" else None
+    if bound is None:
+        return words
+    return f"{words}\nresume(run_id, limits=Limits({what}={2 * bound})) goes on"
 
 
 def _reason_words(header: RunHeader, name: str) -> str:

@@ -211,11 +211,12 @@ def test_a_step_that_cannot_close_names_its_culprit(reason, name, words):
 
 
 def test_a_limit_names_the_loop():
-    """A paused run marks what is ready, and says which limit was reached."""
+    """A paused run marks what is ready, and says which limit was reached and what raises it."""
     drawn = of(walks.limit_pause())
     plan = node(drawn, "plan")
     assert (plan.state, plan.mark, plan.words) == ("paused", "paused", ("limit: 3 visits",))
     assert drawn.summary.startswith("paused before plan (limit: 3 visits) · 12 steps")
+    assert "resume(run_id, limits=Limits(visits=6)) goes on" in plan.tooltip
     assert ran(drawn)["review", "plan"] == 3
 
 
