@@ -1,5 +1,6 @@
 """What SQLite reports, as graphflow's errors that say what to do."""
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -57,9 +58,8 @@ def translated(
     if kind in ("SQLITE_BUSY", "SQLITE_LOCKED"):
         return locked(path, seconds)
     if kind in _UNAVAILABLE:
-        return DatabaseUnavailableError(
-            f"{path} {_UNAVAILABLE[kind]}. Nothing was stored. ({error})"
-        )
+        words = _read_only(path) if kind == "SQLITE_READONLY" else _UNAVAILABLE[kind]
+        return DatabaseUnavailableError(f"{path} {words}. Nothing was stored. ({error})")
     if kind == "SQLITE_NOTADB":
         return NotADatabaseError(
             f"{path} is not a SQLite database; it was left as it is. Give the runs another file."
@@ -77,3 +77,14 @@ def translated(
     if kind == "SQLITE_ERROR":
         return NotADatabaseError(f"{path} has not the tables of graphflow: {error}")
     return CheckpointError(f"{path}: {error}")
+
+
+def _read_only(path: Path) -> str:
+    """Name what may not be written: a file beside the database may have had another mode."""
+    real = path.resolve()  # the files beside it stand there, by whichever link it is opened
+    parts = [real, *(real.with_name(real.name + end) for end in ("-wal", "-shm")), real.parent]
+    shut = [part for part in parts if part.exists() and not os.access(part, os.W_OK)]
+    if not shut:
+        return _UNAVAILABLE["SQLITE_READONLY"]
+    names = " and ".join(map(str, shut))
+    return f"cannot be written: {names} may not be; `chmod u+w` makes what is yours writable"

@@ -18,6 +18,7 @@ __all__ = ["Health", "health_of", "wal_reset_words"]
 
 _SYNCHRONOUS: Final = {0: "off", 1: "normal", 2: "full", 3: "extra"}
 _PRIVATE: Final = 0o077
+_WRITABLE: Final = 0o200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def health_of(file: "SqliteFile", runs: Sequence[RunHeader]) -> Health:
         findings=(
             *_on_network(kind, str(path)),
             *map(_readable, filter(_is_open, files)),
+            *_shut(files),
             *_damaged(runs),
         ),
     )
@@ -131,6 +133,18 @@ def _on_network(kind: str | None, path: str) -> list[Finding]:
 
 def _is_open(file: FileFacts) -> bool:
     return bool(file.mode & _PRIVATE)
+
+
+def _shut(files: Sequence[FileFacts]) -> Iterator[Finding]:
+    """Find what cannot be written beside a database that can: a reader may have made it."""
+    if files and files[0].mode & _WRITABLE:
+        for file in files[1:]:
+            if not file.mode & _WRITABLE:
+                words = (
+                    f"{file.path} cannot be written (mode {file.mode:04o}), so that the database"
+                    f" cannot either: `chmod 600 {file.path}`"
+                )
+                yield Finding("problem", words)
 
 
 def _readable(file: FileFacts) -> Finding:

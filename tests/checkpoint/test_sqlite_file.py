@@ -18,6 +18,7 @@ from graphflow import END, START, StateGraph
 from graphflow.checkpoint import sqlite_file, writers_lock
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
+from graphflow.checkpoint.sqlite_errors import translated
 from graphflow.errors import (
     CheckpointCorruptError,
     DatabaseUnavailableError,
@@ -419,6 +420,24 @@ def test_a_lock_that_cannot_be_made_is_not_said_to_be_there(db, store, monkeypat
     assert "cannot be made (Permission denied). Nothing was stored; let whoever" in str(told.value)
     assert f"write its folder {db.parent} too" in str(told.value)
     assert "remove it" not in str(told.value)
+
+
+def test_what_may_not_be_written_is_named(db, store, monkeypatch):
+    """A log that a reader made read-only is named, by the error and by what doctor finds."""
+    begin(store)
+    log = db.with_name("runs.db-shm")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != log)
+    error = sqlite3.OperationalError("attempt to write a readonly database")
+    error.sqlite_errorname = "SQLITE_READONLY"
+    words = str(translated(error, db, 1.0))
+    assert f"cannot be written: {log} may not be; `chmod u+w`" in words
+    assert store.health().findings == ()
+    log.chmod(0o400)
+    (found,) = store.health().findings
+    assert found.words == (
+        f"{log} cannot be written (mode 0400), so that the database cannot either:"
+        f" `chmod 600 {log}`"
+    )
 
 
 def test_a_damaged_file_is_named(db, store):
