@@ -25,6 +25,7 @@ GraphflowError
     RunOverError                    the run is done or cancelled: nobody can take it
     GraphChangedError               the run cannot go on with this graph: .verdict
       MigrationError                  its state does not fit this graph's (a StateError too)
+      SecretMissingError              a secret of its state is not set here (a StateError too)
   CheckpointError                 look at the database
     NotADatabaseError               the file is something else
     DatabaseUnavailableError        locked, read-only, full, or gone
@@ -87,6 +88,7 @@ __all__ = [
     "RunNotFoundError",
     "RunOverError",
     "RunSharedError",
+    "SecretMissingError",
     "StateError",
     "StepError",
     "SubgraphError",
@@ -291,6 +293,10 @@ class GraphChangedError(RunError):
 
 class MigrationError(GraphChangedError, StateError):
     """The stored state does not fit today's state class: it needs a migration, or that failed."""
+
+
+class SecretMissingError(GraphChangedError, StateError):
+    """The graph is as it was, but a secret of the run's state is not set where it is to go on."""
 
 
 class CheckpointError(GraphflowError):

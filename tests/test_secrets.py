@@ -27,7 +27,14 @@ from graphflow import (
     append,
 )
 from graphflow.cli.main import cli
-from graphflow.errors import AnswerError, GraphflowError, InputError, InvalidUpdateError, StateError
+from graphflow.errors import (
+    AnswerError,
+    GraphflowError,
+    InputError,
+    InvalidUpdateError,
+    SecretMissingError,
+    StateError,
+)
 from graphflow.redaction import Pieces
 from graphflow.state import secrets
 from graphflow.state.problems import problems_of
@@ -239,8 +246,12 @@ def test_another_process_gets_the_value_again(
     monkeypatch.delenv("THE_KEY")
     with pytest.raises(StateError, match=r"key.*THE_KEY"):
         _ = flow.get("one").state
-    with pytest.raises(StateError, match="set the environment variable THE_KEY"):
+    with pytest.raises(StateError, match="set the environment variable THE_KEY") as caught:
         flow.answer("one", "yes")
+    assert "migration" not in str(caught.value)
+    with pytest.raises(SecretMissingError, match=r"cannot go on here .*'THE_KEY' is not there"):
+        flow.resume("one")
+    assert flow.verdict("one").kind == "secret"
     assert flow.get("one").values["key"] == "secret:THE_KEY"
     with pytest.raises(InputError, match="THE_KEY"):
         flow.run({"text": "fine"})
@@ -601,3 +612,64 @@ def test_the_causes_of_a_failed_map_show_no_secret() -> None:
     log = "".join(traceback.format_exception(caught.value))
     assert TOKEN not in log
     assert log.count("401 for [secret THE_KEY]") >= 2
+
+
+MODULE = """
+from typing import Annotated
+from pydantic import BaseModel, SecretStr
+from graphflow import END, START, Secret, StateGraph
+
+class State(BaseModel):
+    key: Annotated[SecretStr, Secret("THE_KEY")]
+    text: str = ""
+
+graph = StateGraph(State, name="asks")
+graph.add_question("ask", prompt="?", into="text")
+graph.add_edge(START, "ask")
+graph.add_edge("ask", END)
+"""
+
+
+@pytest.mark.usefixtures("key")
+def test_doctor_warns_of_a_secret_that_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is a matter of this environment, and not of the graph: there is nothing to migrate."""
+    (tmp_path / "asks.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    with asks().compile(tmp_path / "r.db") as flow:
+        flow.run({}, run_id="one")
+    monkeypatch.delenv("THE_KEY")
+    words = ["doctor", "asks.py:graph", "--db", str(tmp_path / "r.db")]
+    told = CliRunner().invoke(cli, words)
+    assert told.exit_code == 0
+    assert "set the environment variable THE_KEY" in told.output
+    assert "migration" not in told.output
+    found = json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout)
+    assert [one["kind"] for one in found["findings"] if one["run_id"]] == ["warning"]
+
+
+def test_a_source_that_fails_is_told_as_a_missing_secret() -> None:
+    """A vault that is out of reach changes no graph: its own words say what to mend."""
+    is_down: list[int] = []
+
+    def vault(name: str) -> str:
+        if is_down:
+            raise OSError("no route to the vault")
+        return f"value of {name}"
+
+    class State(BaseModel):
+        key: Annotated[SecretStr, Secret("db/pw", vault)]
+        text: str = ""
+
+    graph = StateGraph(State, name="vault")
+    graph.add_question("ask", prompt="?", into="text")
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    flow = graph.compile()
+    flow.run({}, run_id="one")
+    is_down.append(1)
+    with pytest.raises(SecretMissingError, match="OSError: no route to the vault"):
+        flow.answer("one", "yes")
+    is_down.clear()
+    assert flow.answer("one", "yes").state.text == "yes"

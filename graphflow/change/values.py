@@ -12,7 +12,7 @@ from graphflow.change.verdict import Finding
 from graphflow.definition import Definition
 from graphflow.errors import StateError, did_you_mean, text_of
 from graphflow.state.schema import StateSchema
-from graphflow.state.secrets import is_needed
+from graphflow.state.secrets import is_needed, missing
 from graphflow.state.single import plain_text
 from graphflow.state.words import shown, what_is_wrong
 
@@ -170,6 +170,9 @@ class StateChange:
             try:
                 field.codec.read(json.dumps(found[name]))
             except Exception as error:  # noqa: BLE001 - whatever the user's validators raise
+                if words := missing(self.schema.model.model_fields[name]):
+                    findings.append(Finding("secret", f"field {name!r}", words))
+                    continue
                 words = f"its stored value {shown(found[name])} does not fit: "
                 words += what_is_wrong(error, below=1)
                 findings.append(Finding("migration", f"field {name!r}", words, self._fix()))

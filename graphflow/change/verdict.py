@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from graphflow.errors import GraphChangedError, MigrationError
+from graphflow.errors import GraphChangedError, MigrationError, SecretMissingError
 
 __all__ = ["Finding", "Verdict", "VerdictKind", "changed"]
 
-VerdictKind: TypeAlias = Literal["same", "compatible", "migration", "refused"]
-_ORDER: Final = ("same", "compatible", "migration", "refused")
+VerdictKind: TypeAlias = Literal["same", "compatible", "secret", "migration", "refused"]
+_ORDER: Final = ("same", "compatible", "secret", "migration", "refused")
 _WORDS: Final = {
     "same": "same",
     "compatible": "compatible",
+    "secret": "needs a secret",
     "migration": "needs a migration",
     "refused": "refused",
 }
@@ -25,15 +26,16 @@ class Finding:
     """One thing that differs between the graph of a run and today's.
 
     Attributes:
-        kind: compatible: the run goes on with it. migration: its state does not fit. refused: it
-            has no place in today's graph to go on from.
+        kind: compatible: the run goes on with it. secret: one of its state is not set here.
+            migration: its state does not fit. refused: it has no place in today's graph to go on
+            from.
         what: The node, field, router or version: `node 'draft'`.
         words: What is different.
         fix: What to write, when something must be done; else empty.
         run: Of a subgraph's run the task that it is: `review`, `work#0/review`; else empty.
     """
 
-    kind: Literal["compatible", "migration", "refused"]
+    kind: Literal["compatible", "secret", "migration", "refused"]
     what: str
     words: str
     fix: str = ""
@@ -53,7 +55,7 @@ class Verdict:
     Attributes:
         run_id: The run.
         graph: Its graph.
-        kind: "same", "compatible", "migration" (it needs one) or "refused".
+        kind: "same", "compatible", "secret" or "migration" (it needs one), or "refused".
         findings: What differs, what hinders first.
     """
 
@@ -83,7 +85,7 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """The kind in words: same, compatible, needs a migration, refused."""
+        """The kind in words: same, compatible, needs a secret, needs a migration, refused."""
         return _WORDS[self.kind]
 
     @property
@@ -112,13 +114,13 @@ class Verdict:
 
 def changed(verdict: Verdict, cause: Exception | None = None) -> GraphChangedError:
     """Make the error that says why a run cannot go on."""
-    is_stuck = verdict.kind == "refused"
     found = verdict.hindrances
     words = "; ".join(map(str, found[:_MOST]))
     more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    error = (GraphChangedError if is_stuck else MigrationError)(
-        f"run {verdict.run_id} cannot go on with today's graph {verdict.graph!r}"
-        f" ({verdict.words}): {words}{more}{'' if words.endswith(('.', '?')) else '.'} The run was"
+    graph = "here" if verdict.kind == "secret" else f"with today's graph {verdict.graph!r}"
+    error = _ERRORS.get(verdict.kind, MigrationError)(
+        f"run {verdict.run_id} cannot go on {graph} ({verdict.words}):"
+        f" {words}{more}{'' if words.endswith(('.', '?')) else '.'} The run was"
         " left as it is; it can be read and drawn.",
         verdict,
     )
@@ -126,4 +128,8 @@ def changed(verdict: Verdict, cause: Exception | None = None) -> GraphChangedErr
     return error
 
 
+_ERRORS: Final[dict[VerdictKind, type[GraphChangedError]]] = {
+    "refused": GraphChangedError,
+    "secret": SecretMissingError,
+}
 _MOST: Final = 8

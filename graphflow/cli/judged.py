@@ -33,7 +33,7 @@ class Judgements:
     Attributes:
         document: As JSON.
         lines: A table, for people: what differs of each run, and what to do.
-        findings: A problem for each run that cannot go on.
+        findings: A problem for each run that cannot go on; a warning where a secret is not set.
     """
 
     document: dict[str, Any]
@@ -123,6 +123,9 @@ def _problems(target: str, judged: Sequence[tuple[RunHeader, Verdict | str]]) ->
     for header, verdict in judged:
         if isinstance(verdict, str):
             yield Finding("problem", verdict, header.run_id)
+        elif verdict.kind == "secret":  # set where the run is resumed, maybe: nothing is wrong
+            words = "; ".join(map(str, verdict.hindrances))
+            yield Finding("warning", f"it cannot go on here: {words}", header.run_id)
         elif not verdict.can_go_on:
             words = f"it cannot go on with {target} ({verdict.words})"
             yield Finding("problem", words, header.run_id)

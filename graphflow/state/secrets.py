@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ __all__ = [
     "is_needed",
     "is_secret",
     "learn",
+    "missing",
     "secret_in",
     "without_secrets",
 ]
@@ -55,11 +55,15 @@ class Secret:
             A pydantic SecretStr.
 
         Raises:
-            ValueError: It is not set.
+            ValueError: It is not set, or its source failed.
         """
         from pydantic import SecretStr
 
-        found = (self._source or os.environ.get)(self.name)
+        try:
+            found = (self._source or os.environ.get)(self.name)
+        except Exception as error:
+            words = f"its source raised {type(error).__name__}: {error}"
+            raise ValueError(f"the secret {self.name!r} is not there: {words}") from error
         if not isinstance(found, str) or not found:
             how = f"set the environment variable {self.name}"
             how = how if self._source is None else f"its source gave nothing for {self.name!r}"
@@ -135,10 +139,18 @@ def secret_in(text: str) -> str:
 def learn(model: Any) -> None:
     """Read the secrets of a state class, as far as they are there, so that they are known."""
     for info in model.model_fields.values():
-        for mark in info.metadata:
-            if isinstance(mark, Secret):
-                with suppress(ValueError):  # it is not set here: then nobody can have put it in
-                    mark.value()
+        missing(info)  # what is not set here nobody can have put in
+
+
+def missing(info: Any) -> str:
+    """Say in words that a field of a model is a secret that is not there; else give nothing."""
+    for mark in info.metadata:
+        if isinstance(mark, Secret):
+            try:
+                mark.value()
+            except ValueError as error:
+                return str(error)
+    return ""
 
 
 def is_secret(info: Any) -> bool:
