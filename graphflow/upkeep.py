@@ -61,6 +61,8 @@ class Pruned:
             is noted instead does not count.
         damaged: Runs that were to lose their oldest steps, and were left as they are since they
             are damaged: see `graphflow doctor --verify`.
+        held: Runs that were to go, and stay with all their steps since runs that stay are forks
+            of them.
     """
 
     runs: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class Pruned:
     steps: int = 0
     bytes: int = 0
     damaged: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

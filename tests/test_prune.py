@@ -174,9 +174,13 @@ def test_a_fork_keeps_its_past(store):
     again = flow.fork(fork.run_id, 20, update={"upto": 0})
     assert again.state.upto == 0
     assert flow.prune(steps=2).cut[fork.run_id] == 47
-    assert flow.prune(keep=0).runs == ()  # the last fork is open
+    held = flow.prune(keep=0, dry_run=True)
+    assert held.runs == ()  # the last fork is open
+    assert held.held == ("run", fork.run_id)
+    assert flow.prune(keep=0) == held
     flow.cancel(again.run_id)
-    assert flow.prune(keep=0).runs == (again.run_id, fork.run_id, "run")
+    gone = flow.prune(keep=0)
+    assert (gone.runs, gone.held) == ((again.run_id, fork.run_id, "run"), ())
 
 
 def test_a_prune_does_not_disturb_who_runs(store):

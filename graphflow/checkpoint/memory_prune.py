@@ -67,6 +67,7 @@ def prune(runs: dict[str, MemoryRun], wish: Wish, *, dry_run: bool) -> Pruned:
         {known[number].header.run_id: first for number, first in planned.cuts.items()},
         gone.pop("", 0),
         sum(gone.values()),
+        held=tuple(known[number].header.run_id for number in planned.held),
     )
 
 

@@ -61,10 +61,12 @@ class Plan:
         drop: The numbers of the runs that go with their children, the youngest first: so forks go
             before what they fork.
         cuts: Of each run that loses its oldest steps, the first one that it keeps; youngest first.
+        held: The numbers of the runs that were to go and stay, as forks that stay share them.
     """
 
     drop: Sequence[int] = ()
     cuts: Mapping[int, int] = field(default_factory=dict)
+    held: Sequence[int] = ()
 
 
 def plan(runs: Sequence[RunFacts], wish: Wish) -> Plan:
@@ -75,10 +77,12 @@ def plan(runs: Sequence[RunFacts], wish: Wish) -> Plan:
         wish: What is asked for.
     """
     roots = _roots(runs)
-    drop = _droppable(runs, roots, wish) if (wish.keep, wish.before) != (None, None) else set()
+    is_asked = (wish.keep, wish.before) != (None, None)
+    asked = {run.number for run in _asked(runs, wish)} if is_asked else set()
+    drop = _droppable(runs, roots, asked)
     stay = [run for run in runs if roots[run.number].number not in drop]
     cuts = {} if wish.steps is None else cuts_of(stay, wish.steps, wish.graph)
-    return Plan(sorted(drop, reverse=True), cuts)
+    return Plan(sorted(drop, reverse=True), cuts, sorted(asked - drop))
 
 
 def cuts_of(
@@ -158,20 +162,22 @@ def _roots(runs: Iterable[RunFacts]) -> dict[int, RunFacts]:
     return found
 
 
-def _droppable(runs: Sequence[RunFacts], roots: Mapping[int, RunFacts], wish: Wish) -> set[int]:
+def _droppable(
+    runs: Sequence[RunFacts], roots: Mapping[int, RunFacts], asked: Iterable[int]
+) -> set[int]:
     """Find the roots that go: what is asked for, without what a run that stays shares."""
-    asked = {run.number for run in _asked(runs, wish)}
+    drop = set(asked)
     needs: dict[int, set[int]] = {}
     for run in runs:
         if run.fork_of is not None:
             origin = roots[run.fork_of].number
             needs.setdefault(roots[run.number].number, set()).add(origin)
-    todo = [number for number in needs if number not in asked]
+    todo = [number for number in needs if number not in drop]
     while todo:
-        held = needs.pop(todo.pop(), set()) & asked
-        asked -= held
+        held = needs.pop(todo.pop(), set()) & drop
+        drop -= held
         todo += held
-    return asked
+    return drop
 
 
 def _asked(runs: Sequence[RunFacts], wish: Wish) -> Iterable[RunFacts]:

@@ -90,6 +90,7 @@ def prune(file: "SqliteFile", wish: Wish, columns: Columns, *, dry_run: bool) ->
         sum(one.steps for one in every),
         sum(one.bytes for one in every),
         tuple(damaged),
+        tuple(known[number].run_id for number in planned.held),
     )
 
 
@@ -138,7 +139,11 @@ def _foreseen(cursor: "Cursor", known: Mapping[int, RunFacts], planned: Plan) ->
         more_steps, more_size = before_step(cursor, number, first)
         steps, size = steps + more_steps, size + more_size
     cut = {known[number].run_id: first for number, first in planned.cuts.items()}
-    return Pruned(tuple(known[number].run_id for number in planned.drop), cut, steps, size)
+    gone, held = (
+        tuple(known[number].run_id for number in numbers)
+        for numbers in (planned.drop, planned.held)
+    )
+    return Pruned(gone, cut, steps, size, held=held)
 
 
 def _finish(file: "SqliteFile") -> None:

@@ -64,7 +64,8 @@ def doctor(target: str | None, verify: bool, database: str, as_json: bool) -> No
     """
     with Output(as_json=as_json) as out:
         parts = _parts(database, target or os.environ.get(TARGET), verify=verify)
-        findings = [found for part in parts for found in part.findings]
+        # What is damaged is seen in the list of runs already
+        findings = list(dict.fromkeys(found for part in parts for found in part.findings))
         _tell(out, parts, findings)
     if any(found.kind == "problem" for found in findings):
         raise click.exceptions.Exit(Exit.FAILED)

@@ -131,6 +131,8 @@ def _told(pruned: Pruned, *, dry_run: bool) -> list[str]:
     rows = [(run_id, f"begins with step {first}") for run_id, first in pruned.cut.items()]
     lines += [*aligned(rows[:_SHOWN]), *["  ..."] * (len(rows) > _SHOWN)]
     lines += [f"  {on_a_line(run_id)}  is damaged, and was left" for run_id in pruned.damaged]
+    if pruned.held:
+        lines.append(f"{counted(len(pruned.held), 'run')} {would}kept: forks that stay share steps")
     what = ", ".join((counted(len(pruned.runs), "run"), counted(pruned.steps, "step")))
     lines.append(f"{what} and {number(pruned.bytes)} bytes {would}dropped")
     return lines

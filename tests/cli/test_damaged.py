@@ -33,6 +33,14 @@ def test_a_damaged_run_is_listed_with_the_others(call, damaged):
     assert "'broken' is damaged" in second["error"]
 
 
+def test_a_damaged_run_is_told_once(call, damaged):
+    """What the list of runs shows to be damaged is not told again when all is verified."""
+    result = call("doctor", "--verify", "--db", damaged)
+    assert result.exit_code == 1
+    told = [line for line in result.stdout.splitlines() if "'broken' is damaged" in line]
+    assert len(told) == 1
+
+
 def test_a_damaged_run_keeps_nobody_from_the_questions(call, damaged):
     """`questions` lists those of the other runs, names the damaged one, and exits 1."""
     result = call("questions", "--db", damaged)

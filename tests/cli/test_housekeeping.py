@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from graphflow.cli.housekeeping import _told
+from graphflow.upkeep import Pruned
+
 
 @pytest.fixture
 def runs(call):
@@ -32,6 +35,14 @@ def test_prune_drops_old_runs(call, document, runs):
     assert document("prune", "--keep", 0, "--graph", "other", "--db", "a.db")["runs"] == []
     assert document("prune", "--keep", 0, "--failed", "--db", "a.db")["runs"] == ["run-3", "run-2"]
     assert ids(document) == ["run-4"]
+
+
+def test_prune_says_what_forks_hold():
+    """A prune that drops less than was asked for says why."""
+    assert _told(Pruned(held=("a", "b")), dry_run=True) == [
+        "2 runs would be kept: forks that stay share steps",
+        "0 runs, 0 steps and 0 bytes would be dropped",
+    ]
 
 
 def test_prune_drops_old_steps(call, document, runs):
