@@ -463,15 +463,22 @@ MUTANTS = [
     Mutant(
         "a prune forgets a fork",
         (
-            ("checkpoint/pruning.py", "        asked -= held\n", ""),
+            ("checkpoint/pruning.py", "        drop -= held\n", ""),
             (PRUNE, "if not _forks(cursor, family):  # somebody", "if family:  # somebody"),
         ),
         (KIT,),
     ),
     mutant(
+        "a snapshot has what was changed in place",
+        "engine/snapshots.py",
+        "texts[name] = told.text(schema, name)",
+        "texts[name] = codec.text(values[name])",
+        "tests/engine/test_snapshots.py",
+    ),
+    mutant(
         "a prune of the memory forgets a fork",
         "checkpoint/pruning.py",
-        "        asked -= held\n",
+        "        drop -= held\n",
         "",
         MEMORY,
     ),
