@@ -673,3 +673,21 @@ def test_a_source_that_fails_is_told_as_a_missing_secret() -> None:
         flow.answer("one", "yes")
     is_down.clear()
     assert flow.answer("one", "yes").state.text == "yes"
+
+
+class Meanwhile(str):
+    """A text in which another thread reads a secret while it is looked through."""
+
+    def __contains__(self, part: object) -> bool:
+        secrets._known[f"read-by-thread-{len(secrets._known)}"] = "B"
+        return False
+
+    def endswith(self, *_: Any) -> bool:
+        return Meanwhile.__contains__(self, "")
+
+
+def test_another_thread_may_read_a_secret_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are looked through as far as the secrets that were known at the beginning go."""
+    monkeypatch.setattr(secrets, "_known", {"read-before": "A"})
+    assert secrets.secret_in(Meanwhile("x" * 20)) == ""
+    assert secrets.begun(Meanwhile("x" * 20)) == 0

@@ -106,7 +106,7 @@ def without_secrets(text: str) -> str:
 def begun(text: str) -> int:
     """Say how many characters at the end of a text may be the beginning of a secret."""
     longest = 0
-    for value in _known:
+    for value in tuple(_known):
         for size in range(min(len(text), len(value) - 1), longest, -1):
             if text.endswith(value[:size]):
                 longest = size
@@ -127,11 +127,13 @@ def secret_in(text: str) -> str:
     Args:
         text: What is about to be stored: a JSON text, or a name.
     """
-    for value, name in _known.items():
+    if not _known:
+        return ""
+    for value in tuple(_known):  # another thread may read one meanwhile
         if len(value) >= _CERTAIN and value in text:
             return (
-                f"it has the value of the secret {name!r} in it, which would be stored. Leave that"
-                " out: a node that needs it reads it from its state"
+                f"it has the value of the secret {_known[value]!r} in it, which would be stored."
+                " Leave that out: a node that needs it reads it from its state"
             )
     return ""
 
