@@ -29,6 +29,7 @@ from graphflow.records import (
     TaskRecord,
 )
 from graphflow.standing import end_of, went_on
+from graphflow.stored import unreadable
 
 __all__ = ["OpenStep", "Position", "node_of", "restore"]
 
@@ -103,6 +104,7 @@ def restore(plan: Plan, records: RunRecords, step: int | None = None) -> Positio
 
     Raises:
         GraphChangedError: It cannot go on with today's graph; `verdict` says why.
+        CheckpointCorruptError: It stands at a node that its graph never had.
     """
     last = records.steps[-1].step if step is None else step
     if records.use_after(last).digest != plan.digest:
@@ -115,7 +117,16 @@ def restore(plan: Plan, records: RunRecords, step: int | None = None) -> Positio
     left = Frontier(record.ready, record.fired, record.held, record.sends)
     position = _position(last, values, left, counters_at(records, last), saved)
     position.open = _open_step(plan, records) if step is None else None
+    _check_nodes(plan, records.header.run_id, position)
     return position
+
+
+def _check_nodes(plan: Plan, run_id: str, position: Position) -> None:
+    """Refuse a run that stands at a node which its graph, today's, never had: it is damaged."""
+    kept = position.open.kept.values() if position.open is not None else ()
+    names = {node_of(key, position.sends) for key in position.ready}
+    for name in (names | {task.node for task in kept}) - plan.nodes.keys():
+        raise unreadable(run_id, position.step + 1, "a node that it is the work of", KeyError(name))
 
 
 def _carried(plan: Plan, records: RunRecords, last: int, step: int | None) -> Position:

@@ -86,6 +86,8 @@ def revive(
     values: Values = {}
     texts: dict[str, str] = {}
     stored = from_json(update_json) if update_json else {}
+    if type(stored) is not dict:
+        raise StateError(f"the stored update {shown(stored)} has no fields")
     for name, plain in _informed_last(schema, stored):
         text = to_json(plain).decode()
         try:

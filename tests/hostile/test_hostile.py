@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import graphflow
+from graphflow import Limits
 from graphflow.answer_schema import by_schema
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import (
@@ -171,6 +172,38 @@ def test_a_step_of_a_node_that_never_was_is_not_forked(db: Path) -> None:
     flow = golden.order_graph().compile(db)
     with pytest.raises(CheckpointCorruptError, match="nobody"):
         flow.fork("done", 2, update={"text": "x"})
+    flow.close()
+
+
+@pytest.mark.parametrize("ready", ["m[", "", "\\ud800", "nobody"])
+def test_a_run_that_stands_at_a_node_that_never_was_stays(db: Path, ready: str) -> None:
+    """A run whose next task is none of its graph's is damaged, and says so when it is to go on."""
+    conn = written(db)
+    conn.execute(
+        "UPDATE steps SET ready_json = ? WHERE run = (SELECT id FROM runs WHERE run_id = 'limit') "
+        "AND step = (SELECT max(step) FROM steps AS last WHERE last.run = steps.run)",
+        (f'["{ready}"]',),
+    )
+    reseal(conn)
+    conn.commit()
+    conn.close()
+    flow = golden.order_graph().compile(db)
+    with pytest.raises(CheckpointCorruptError, match="'limit'"):
+        flow.resume("limit", limits=Limits(steps=40, visits=10))
+    flow.close()
+
+
+@pytest.mark.parametrize("update", ["5", '"text"', "[1]", "null"])
+def test_an_update_without_fields_is_not_taken_up(db: Path, update: str) -> None:
+    """A stored update that is no object of fields is refused in words, not by Python's."""
+    conn = written(db)
+    conn.execute("UPDATE tasks SET update_json = ? WHERE step = 1", (update,))
+    reseal(conn)
+    conn.commit()
+    conn.close()
+    flow = golden.order_graph().compile(db)
+    with pytest.raises(GraphflowError):
+        flow.fork("limit", 1)
     flow.close()
 
 
