@@ -123,9 +123,11 @@ def restore(plan: Plan, records: RunRecords, step: int | None = None) -> Positio
 
 def _check_nodes(plan: Plan, run_id: str, position: Position) -> None:
     """Refuse a run that stands at a node which its graph, today's, never had: it is damaged."""
-    kept = position.open.kept.values() if position.open is not None else ()
     names = {node_of(key, position.sends) for key in position.ready}
-    for name in (names | {task.node for task in kept}) - plan.nodes.keys():
+    names |= {source for came in position.held.values() for source, _ in came}
+    if position.open is not None:
+        names |= {task.node for task in position.open.kept.values()}
+    for name in (names | position.held.keys()) - plan.nodes.keys():
         raise unreadable(run_id, position.step + 1, "a node that it is the work of", KeyError(name))
 
 

@@ -175,14 +175,24 @@ def test_a_step_of_a_node_that_never_was_is_not_forked(db: Path) -> None:
     flow.close()
 
 
-@pytest.mark.parametrize("ready", ["m[", "", "\\ud800", "nobody"])
-def test_a_run_that_stands_at_a_node_that_never_was_stays(db: Path, ready: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("ready_json", '["m["]'),
+        ("ready_json", '[""]'),
+        ("ready_json", '["\\\\ud800"]'),
+        ("held_json", '{"nobody": [["write", 1]]}'),
+        ("held_json", '{"sum_up": [["nobody", 1]]}'),
+        ("held_json", '{"END": [["write", 1]]}'),
+    ],
+)
+def test_a_run_that_stands_at_a_node_that_never_was_stays(db: Path, column: str, text: str) -> None:
     """A run whose next task is none of its graph's is damaged, and says so when it is to go on."""
     conn = written(db)
     conn.execute(
-        "UPDATE steps SET ready_json = ? WHERE run = (SELECT id FROM runs WHERE run_id = 'limit') "
+        f"UPDATE steps SET {column} = ? WHERE run = (SELECT id FROM runs WHERE run_id = 'limit') "
         "AND step = (SELECT max(step) FROM steps AS last WHERE last.run = steps.run)",
-        (f'["{ready}"]',),
+        (text,),
     )
     reseal(conn)
     conn.commit()
