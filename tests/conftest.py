@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,12 @@ import pytest
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from tests.rig.client import Rig
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, as the processes do that tests start: what is started by `&` may ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
