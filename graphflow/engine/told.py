@@ -16,6 +16,7 @@ from graphflow.records import RunRecords
 from graphflow.state.merge import Judged, Merged
 from graphflow.state.reducers import append, fold
 from graphflow.state.schema import StateSchema
+from graphflow.stored import unreadable
 
 __all__ = ["Told", "told_in", "told_of"]
 
@@ -130,10 +131,11 @@ def told_of(schema: StateSchema[Any], records: RunRecords, first: int, step: int
 def _stored(schema: StateSchema[Any], records: RunRecords, first: int, step: int) -> Told:
     states = States(records)
     then = states.handed_on(first) if first == step else states.go_to(first)
-    told = Told(_texts(schema, then))
+    run_id = records.header.run_id
+    told = Told(_texts(schema, then, run_id, first))
     lists = {n: (then[n], len(then[n])) for n in told.before if isinstance(then[n], list)}
     now = states.handed_on(step)
-    for name, text in _texts(schema, now).items():
+    for name, text in _texts(schema, now, run_id, step).items():
         if text == told.before[name]:
             continue
         value, length = lists.get(name, (None, 0))
@@ -146,8 +148,13 @@ def _stored(schema: StateSchema[Any], records: RunRecords, first: int, step: int
     return told
 
 
-def _texts(schema: StateSchema[Any], values: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {name: [_encode(values[name])] for name in schema.told}
+def _texts(
+    schema: StateSchema[Any], values: Mapping[str, Any], run_id: str = "", step: int = -1
+) -> dict[str, list[str]]:
+    try:
+        return {name: [_encode(values[name])] for name in schema.told}
+    except KeyError as error:  # its class fills a gap with a default, which was never committed
+        raise unreadable(run_id, step, "a field of the state", error) from error
 
 
 def _joined(lists: list[str]) -> str:

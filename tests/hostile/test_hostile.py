@@ -203,6 +203,19 @@ def test_a_run_that_stands_at_a_node_that_never_was_stays(db: Path, column: str,
     flow.close()
 
 
+def test_a_state_without_one_of_its_fields_is_not_continued(db: Path) -> None:
+    """A gap in a stored state is no default: it is damage where the next snapshot is made."""
+    conn = written(db)
+    conn.execute("UPDATE snapshots SET state_json = json_remove(state_json, '$.sizes')")
+    reseal(conn)
+    conn.commit()
+    conn.close()
+    flow = golden.order_graph().compile(db)
+    with pytest.raises(CheckpointCorruptError, match="a field of the state"):
+        flow.fork("done", 2, update={"text": "x"})
+    flow.close()
+
+
 @pytest.mark.parametrize("update", ["5", '"text"', "[1]", "null"])
 def test_an_update_without_fields_is_not_taken_up(db: Path, update: str) -> None:
     """A stored update that is no object of fields is refused in words, not by Python's."""
