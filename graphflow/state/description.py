@@ -18,8 +18,10 @@ _NAMES: Final = frozenset({"ref", "schema_ref", "cls_name", "model_name", "title
 """What a class is called, and what its fields begin with: stored values do not depend on that."""
 
 
-_MODULES: Final = re.compile(r"""'[^']*'|"[^"]*"|(?:(?:[A-Za-z_]\w*|<locals>)\.)+""")
-"""What is quoted, or where a name comes from."""
+_MODULES: Final = re.compile(
+    r"""'[^']*'|"[^"]*"|(?:(?:[A-Za-z_]\w*|<locals>)\.)+|\bat 0x[0-9a-fA-F]+"""
+)
+"""What is quoted, or where something comes from: the modules of a name, a place in memory."""
 
 
 def described(schema: StateSchema[Any]) -> dict[str, Any]:
@@ -52,7 +54,10 @@ _described: WeakKeyDictionary[StateSchema[Any], dict[str, Any]] = WeakKeyDiction
 
 
 def type_words(annotation: Any) -> str:
-    """Write a type without the modules that its parts come from: a script is one by itself."""
+    """Write a type without where its parts come from: a script is a module by itself.
+
+    What stands in its `Annotated` is elsewhere in the memory of each process.
+    """
     if type(annotation) is type:
         return annotation.__name__
     return _MODULES.sub(lambda found: found[0] if found[0][0] in "'\"" else "", str(annotation))

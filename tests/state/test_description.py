@@ -5,9 +5,9 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, create_model
+from pydantic import AfterValidator, BaseModel, Field, create_model
 
-from graphflow.state.description import described
+from graphflow.state.description import described, type_words
 from graphflow.state.schema import StateSchema
 
 
@@ -65,3 +65,14 @@ def test_words_of_types_name_no_modules() -> None:
     assert field(list[Part] | None)["type"] == "list[Part] | None"
     assert field(dict[str, datetime])["type"] == "dict[str, datetime]"
     assert field(Literal["a.b", "c"])["type"] == "Literal['a.b', 'c']"
+
+
+def test_words_of_types_name_no_places_in_memory() -> None:
+    """A function in a type has another place in each process, and the type is the same."""
+    assert type_words(Annotated[int, AfterValidator(abs)]) == type_words(
+        Annotated[int, AfterValidator(abs)]
+    )
+    one, other = (list[Annotated[int, AfterValidator(lambda n: n)]] for _ in range(2))
+    assert type_words(one) == type_words(other)
+    assert field(one) == field(other)
+    assert type_words(Literal["a at 0x1"]) == "Literal['a at 0x1']"
