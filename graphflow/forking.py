@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphflow.change.judge import redone, state_of
 from graphflow.change.names import Names
+from graphflow.change.values import same_json
 from graphflow.checkpoint.spending import added, used_before
 from graphflow.engine.close import Change
 from graphflow.engine.core import Forked
@@ -126,7 +127,7 @@ def _change_of(plan: Plan, fork: RunRecords, first: RunRecords, step: int) -> di
     if found.get("update"):  # what it came to, since a migration takes states and no updates
         states = [_state(plan, run, step) for run in (fork, first)]
         after, before = (json.loads(plan.schema.codec.text(values)) for values in states)
-        update = {name: value for name, value in after.items() if value != before[name]}
+        update = {n: value for n, value in after.items() if not same_json(value, before[n])}
         reduced = [name for name in update if name in plan.schema.reducers]
         found |= {"update": update, "replaces": reduced}
     changes, spec = plan.definition.changes, use.spec

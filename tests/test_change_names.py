@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, JsonValue, create_model
 
 from graphflow import END, START, Context, Escalate, RunFailedError, StateGraph, append
 from graphflow.change.declared import today
@@ -289,6 +289,25 @@ def test_a_fork_of_a_fork_keeps_what_that_changed(store: Any, version: int) -> N
     twice = 10 if version == 2 else 0
     assert again.values == {"answer": "draft", "n": 5, "twice": twice}
     assert today.fork(first.run_id, 1, choose={"a": "b"}).path == ["a", "b"]
+
+
+def flagged(code: Any) -> StateGraph[Any]:
+    """Make a graph that sets a flag, which may be any JSON."""
+    graph = StateGraph(create_model("S", flag=(JsonValue, 0)), name="g")
+    graph.add_node("a", code)
+    graph.add_edge(START, "a")
+    graph.add_edge("a", END)
+    return graph
+
+
+@pytest.mark.parametrize(("was", "now"), [(1, True), (0, False), (1, 1.0), ([1], [True])])
+def test_a_fork_of_a_fork_keeps_what_that_set_to_the_letter(store: Any, was: Any, now: Any) -> None:
+    """In JSON 1, 1.0 and true are others, though Python calls them equal."""
+    flow = flagged(lambda _state: {"flag": was}).compile(store)
+    flow.run({}, run_id="r")
+    first = flow.fork("r", 1, update={"flag": now})
+    again = flagged(lambda _state: {"flag": 7}).compile(store).fork(first.run_id, 1)
+    assert repr(again.values["flag"]) == repr(now)
 
 
 class Inner(BaseModel):
