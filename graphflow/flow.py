@@ -12,6 +12,7 @@ from graphflow.batching import abatch, batch, check_all
 from graphflow.checkpoint.memory import MemoryCheckpointer
 from graphflow.definition import Definition
 from graphflow.errors import DefinitionError, InputError
+from graphflow.inputs import first_values
 from graphflow.looked_up import check_listing
 from graphflow.opening import Opened, Opener, Settings
 from graphflow.plan import Plan
@@ -307,7 +308,7 @@ class Flow(Wakes[S]):
         check_all(inputs, run_ids)
         for place, given in enumerate(inputs):
             try:
-                self._schema.initial(given)
+                first_values(self._schema, given)
             except InputError as error:
                 raise InputError(f"inputs[{place}]: {error}") from error
 

@@ -7,19 +7,20 @@ import traceback
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, SecretBytes, SecretStr, model_validator
 
 from graphflow import (
     END,
     START,
     Context,
     Decision,
+    Reducer,
     RunFailedError,
     Secret,
     Send,
@@ -409,6 +410,14 @@ def maps_it() -> StateGraph[Small]:
     return graph
 
 
+def with_inside(inner: StateGraph[Any]) -> StateGraph[Small]:
+    graph = StateGraph(Small, name="with inside")
+    graph.add_node("deeper", inner, input={}, output={})
+    graph.add_edge(START, "deeper")
+    graph.add_edge("deeper", END)
+    return graph
+
+
 def hands_it_down() -> StateGraph[Small]:
     graph = StateGraph(Small, name="hands")
     inner = StateGraph(Inner, name="below")
@@ -418,6 +427,33 @@ def hands_it_down() -> StateGraph[Small]:
     graph.add_node("deeper", inner, input=lambda s: {"text": s.key.get_secret_value()})
     graph.add_edge(START, "deeper")
     graph.add_edge("deeper", END)
+    return graph
+
+
+class Ruled(Small):
+    @model_validator(mode="after")
+    def _show(self) -> Self:
+        if self.done:
+            self.text = self.key.get_secret_value()
+        return self
+
+
+class Added(Small):
+    said: Annotated[str, Reducer(lambda old, new: old + new)] = ""
+
+
+class Bare(BaseModel):
+    text: str = ""
+
+
+def derives(state: type[BaseModel], *updates: dict[str, Any]) -> StateGraph[Any]:
+    """Make a graph whose nodes return updates one after another."""
+    graph = StateGraph(state, name="derives")
+    names = [f"n{i}" for i, _ in enumerate(updates)]
+    for name, update in zip(names, updates, strict=True):
+        graph.add_node(name, lambda _state, update=update: update)
+    for source, target in pairwise([START, *names, END]):
+        graph.add_edge(source, target)
     return graph
 
 
@@ -451,10 +487,25 @@ def names_a_question(state: Small, ctx: Context[Any]) -> None:
         (sends_it(), {}),
         (maps_it(), {}),
         (hands_it_down(), {}),
+        (derives(Ruled, {"done": ["x"]}), {}),
+        (derives(Added, {"said": TOKEN[:6]}, {"said": TOKEN[6:]}), {}),
+        (with_inside(derives(Bare, {"text": TOKEN})), {}),
         (one_node(lambda s: {}), {"input": {"text": TOKEN}}),
         (one_node(lambda s: {}), {"tags": {"for": TOKEN}}),
     ],
-    ids=["memo", "memo key", "question key", "send", "item", "child", "input", "tag"],
+    ids=[
+        "memo",
+        "memo key",
+        "question key",
+        "send",
+        "item",
+        "child",
+        "validator",
+        "reducer",
+        "child without one",
+        "input",
+        "tag",
+    ],
 )
 def test_a_secret_is_refused_wherever_values_are_stored(
     graph: StateGraph[Small], given: dict[str, Any], tmp_path: Path
@@ -466,6 +517,15 @@ def test_a_secret_is_refused_wherever_values_are_stored(
         files = [path.read_bytes() for path in tmp_path.iterdir()]
     assert TOKEN not in str(caught.value)
     assert not [raw for raw in files if TOKEN.encode() in raw]
+
+
+@pytest.mark.usefixtures("key")
+def test_no_run_of_a_batch_begins_when_an_input_has_a_secret() -> None:
+    """It is an input that does not fit, and is told before anything runs, as the others are."""
+    flow = one_node(lambda s: {}).compile()
+    with pytest.raises(InputError, match=r"inputs\[1\]: Small.text: it has the value"):
+        flow.batch([{}, {"text": TOKEN}])
+    assert flow.runs() == []
 
 
 @pytest.mark.usefixtures("key")

@@ -10,6 +10,7 @@ from graphflow.errors import InvalidUpdateError
 from graphflow.state.codec import same
 from graphflow.state.reducers import BuiltIn, Replace
 from graphflow.state.schema import StateField, StateSchema
+from graphflow.state.secrets import secret_in
 from graphflow.state.words import shown, what_is_wrong
 
 __all__ = ["Judged", "Merged", "Values", "combine", "find_conflict"]
@@ -185,6 +186,8 @@ def _store(schema: StateSchema[Any], merged: Merged, name: str, value: Any) -> N
     """Encode a field whole, and keep it as a reload gives it."""
     field = schema.fields[name]
     merged.values[name], text = field.stored(value, merged.values)
+    if words := secret_in(text):
+        raise InvalidUpdateError(f"{name}: {words}", field=name)
     merged.texts[name] = merged.derived[name] = text
 
 

@@ -13,7 +13,7 @@ from graphflow.state.codec import same
 from graphflow.state.merge import Judged, Merged, Values, combine, find_conflict
 from graphflow.state.reducers import BuiltIn, Replace
 from graphflow.state.schema import StateField, StateSchema
-from graphflow.state.secrets import secret_in
+from graphflow.state.secrets import has_secrets, secret_in
 from graphflow.state.words import shown, what_is_wrong
 
 __all__ = ["Judged", "Merged", "Update", "combine", "find_conflict", "judge", "revive"]
@@ -58,7 +58,7 @@ def judge(schema: StateSchema[Any], seen: Values, update: object) -> Judged:
         else:
             others = _overlaid(schema, seen, values) if field.codec.informed else seen
             values[name], texts[name] = _judge_field(field, value, others)
-    if schema.secrets:
+    if has_secrets():  # also those of other states: of the graph that this one is in
         _refuse_secrets(texts)
     judged = Judged(values, texts)
     if schema.tries and (schema.rules or schema.informed or not schema.risky.isdisjoint(values)):
