@@ -47,12 +47,13 @@ PauseSignal                       a node's body stops here, and the run waits
 """
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "DAMAGED",
     "AnswerError",
     "AskSignal",
     "AssignmentError",
@@ -337,6 +338,9 @@ class CheckpointTooLargeError(CheckpointError):
     def __init__(self, message: str, *, run_id: str = "", step: int = -1, column: str = "") -> None:
         super().__init__(message)
         self.run_id, self.step, self.column = run_id, step, column
+
+
+DAMAGED: Final = (CheckpointCorruptError, CheckpointTooLargeError)  # of one run, not of others
 
 
 class RenderError(GraphflowError):

@@ -7,7 +7,7 @@ one forks is known of the fork: it shares the damage, or there is none in what i
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphflow.errors import CheckpointCorruptError, CheckpointError, CheckpointTooLargeError
+from graphflow.errors import DAMAGED, CheckpointError
 from graphflow.upkeep import Finding
 
 __all__ = ["Kin"]
@@ -96,7 +96,7 @@ class Kin:
         """
         if error is None:
             self._sound.add(number)
-        if not isinstance(error, CheckpointCorruptError | CheckpointTooLargeError):
+        if not isinstance(error, DAMAGED):
             return
         # That of a subgraph's run says nothing of a step here
         is_in_line = error.run_id in self._line(number)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphflow.answering import find_open, open_questions
-from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError, RunNotFoundError
+from graphflow.errors import DAMAGED, RunNotFoundError
 from graphflow.records import DamagedHeader, QuestionRecord, RunHeader, RunRecords
 from graphflow.render.wording import cut, one_line
 
@@ -80,7 +80,7 @@ def is_answered(store: Checkpointer, header: RunHeader) -> bool:
     is_paused = (header.status, header.reason) == ("paused", "question")
     try:
         return heard and is_paused and not open_asked(store, header)
-    except (CheckpointCorruptError, CheckpointTooLargeError, RunNotFoundError):
+    except (*DAMAGED, RunNotFoundError):
         return False  # whoever reads the run is told
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphflow.cli.why import headline, last_traceback, router_traceback
 from graphflow.errors import (
-    CheckpointCorruptError,
+    DAMAGED,
     GraphflowError,
     InputError,
     RunBusyError,
@@ -134,7 +134,7 @@ def attempt(flow: Flow[Any], job: Job) -> Outcome:
         # Another process does the same batch. The id stands for the input, so a run that exists
         # can only have been begun a moment ago.
         return Outcome(job, "busy", words=str(error))
-    except (RunError, StateError, CheckpointCorruptError) as error:
+    except (RunError, StateError, *DAMAGED) as error:
         return Outcome(job, "failed", words=str(error), seconds=perf_counter() - begin)
     except GraphflowError:
         raise

@@ -10,7 +10,7 @@ from graphflow.change.verdict import Verdict
 from graphflow.changing import judged_with_children
 from graphflow.cli.target import Target
 from graphflow.cli.words import aligned
-from graphflow.errors import CheckpointCorruptError
+from graphflow.errors import DAMAGED
 from graphflow.flow import Flow
 from graphflow.plan import Plan
 from graphflow.records import RunHeader, RunStatus
@@ -73,7 +73,7 @@ def _verdict(plan: Plan, store: Checkpointer, header: RunHeader) -> Verdict | st
     try:
         records = store.load(header.run_id, tail=True)
         return judged_with_children(plan, store, records).verdict
-    except CheckpointCorruptError as error:
+    except DAMAGED as error:
         return str(error)
 
 

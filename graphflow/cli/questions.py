@@ -29,7 +29,7 @@ from graphflow.cli.options import (
 from graphflow.cli.output import Output, complain
 from graphflow.cli.single import announce, do_one
 from graphflow.cli.words import asked_list, question_told
-from graphflow.errors import AnswerError, CheckpointCorruptError
+from graphflow.errors import DAMAGED, AnswerError
 from graphflow.flow import Flow
 from graphflow.records import RunHeader
 from graphflow.run import Run
@@ -81,7 +81,7 @@ def _open_of(
     for header in headers:
         try:
             found += open_asked(store, header)
-        except CheckpointCorruptError as error:
+        except DAMAGED as error:
             if one:
                 raise
             complain(str(error))

@@ -13,7 +13,7 @@ from graphflow.cli.onward import ways_on
 from graphflow.cli.options import TARGET, Place, database_option, json_option, opened, place_of
 from graphflow.cli.output import Output
 from graphflow.cli.words import STYLES, details, run_list, steps_told
-from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
+from graphflow.errors import DAMAGED
 from graphflow.records import RunStatus
 from graphflow.run import Run
 
@@ -114,5 +114,5 @@ def _ways_on(store: SqliteCheckpointer, run_id: str, place: Place) -> list[str]:
     """Write the commands that go on with a run, of which only the first steps were shown."""
     try:
         return ways_on(store.load(run_id), place)
-    except (CheckpointCorruptError, CheckpointTooLargeError):  # so nothing can go on with it
+    except DAMAGED:  # so nothing can go on with it
         return [place.command("doctor", "", "--verify")]

@@ -1,11 +1,14 @@
 """Commands about all runs go on when one run is damaged: they name it, and do the others."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.records import DamagedHeader
+from tests.hostile.sealing import reseal
 from tests.rig.forge import change
 
 
@@ -73,3 +76,34 @@ def test_doctor_names_a_damaged_run_without_verify(call, damaged):
     assert result.exit_code == 1
     assert "problem run broken: run 'broken' is damaged" in result.stdout
     assert "1 damaged, 1 paused" in result.stdout
+
+
+@pytest.fixture
+def too_deep(call, folder):
+    """Two runs that wait for answers; the state of the first one no parser may be given."""
+    for run_id in ("broken", "sound"):
+        given = ("--input", '{"n": 200}', "--run-id", run_id, "--db", "runs.db")
+        assert call("run", "asking.py:graph", *given).exit_code == 3
+    deep = "UPDATE snapshots SET state_json = ? WHERE run = (SELECT id FROM runs WHERE run_id = ?)"
+    with closing(sqlite3.connect(folder / "runs.db")) as conn, conn:
+        assert conn.execute(deep, ('{"n":' + 300 * "[" + 300 * "]" + "}", "broken")).rowcount
+        reseal(conn)
+    return folder / "runs.db"
+
+
+def test_a_run_that_is_too_large_keeps_nobody_from_going_on(call, too_deep):
+    """What is refused before it is parsed is told of its run alone, as damage is."""
+    answer = ("answer", "asking.py:graph", "sound", "yes", "--key", "reply", "--no-resume")
+    assert call(*answer, "--db", too_deep).exit_code == 0
+    result = call("resume", "asking.py:graph", "--all", "--db", too_deep)
+    assert result.exit_code == 1
+    assert "of run 'broken': state_json is nested" in result.stdout + result.stderr
+    assert json.loads(call("show", "sound", "--db", too_deep, "--json").stdout)["status"] == "done"
+
+
+def test_a_run_that_is_too_large_keeps_nobody_from_being_judged(call, too_deep):
+    """`doctor` judges the other runs, and names it as a problem."""
+    result = call("doctor", "asking.py:graph", "--db", too_deep)
+    assert result.exit_code == 1
+    assert "problem run broken: step 0 of run 'broken': state_json is nested" in result.stdout
+    assert "sound" in result.stdout
