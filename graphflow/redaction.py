@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from operator import is_
+from typing import Any, TypeVar
 
 from graphflow.engine.effects import Ask, Commit, Fail, Finish, Keep, KeepItem
 from graphflow.records import CallRecord, DecisionRecord, Ending
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 Redact = Callable[[str], str]
+E = TypeVar("E", bound=BaseException)
 
 
 def redactor(own: Redact | None) -> Redact | None:
@@ -111,7 +113,9 @@ def redact_error(error: Exception, redact: Redact) -> Exception:
     Returns:
         The error; of a group that says something to be redacted, a new one.
     """
-    todo, seen = [error], set[int]()
+    error = _regrouped(error, redact)
+    todo: list[BaseException] = [error]
+    seen = set[int]()
     while todo:
         one = todo.pop()
         if id(one) in seen:
@@ -119,14 +123,37 @@ def redact_error(error: Exception, redact: Redact) -> Exception:
         seen.add(id(one))
         args = tuple(_said(arg, redact) for arg in one.args)
         if any(arg is not then for arg, then in zip(args, one.args, strict=True)):
-            one.args = args
+            _set(one, "args", args)
         vars(one).update({name: _said(value, redact) for name, value in vars(one).items()})
-        nearest = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
-        todo += [other for other in nearest if isinstance(other, Exception)]
-    if isinstance(error, ExceptionGroup) and redact(error.message) != error.message:
-        group = ExceptionGroup(redact(error.message), error.exceptions)
-        return group.with_traceback(error.__traceback__)
+        for link in ("__cause__", "__context__"):
+            if (other := getattr(one, link)) is not None:
+                if (found := _regrouped(other, redact)) is not other:
+                    _set(one, link, found)
+                todo.append(found)
+        todo += getattr(one, "exceptions", ())
     return error
+
+
+def _regrouped(error: E, redact: Redact) -> E:
+    """Make a group anew of which the message, or that of one in it, says something to be redacted.
+
+    Nobody can set the message of a group.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    message, parts = redact(error.message), [_regrouped(one, redact) for one in error.exceptions]
+    if message == error.message and all(map(is_, parts, error.exceptions)):
+        return error
+    group = BaseExceptionGroup(message, parts)
+    vars(group).update(vars(error))
+    group.__context__, group.__cause__ = error.__context__, error.__cause__
+    group.__suppress_context__ = error.__suppress_context__
+    return group.with_traceback(error.__traceback__)  # type: ignore[return-value]  # a group, too
+
+
+def _set(error: BaseException, name: str, value: Any) -> None:
+    """Set what every error has, whatever its class says of that: it may be frozen."""
+    vars(BaseException)[name].__set__(error, value)
 
 
 class Pieces:

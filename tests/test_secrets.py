@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -33,6 +34,7 @@ from graphflow.errors import (
     GraphflowError,
     InputError,
     InvalidUpdateError,
+    RunError,
     SecretMissingError,
     StateError,
 )
@@ -410,9 +412,9 @@ def maps_it() -> StateGraph[Small]:
     return graph
 
 
-def with_inside(inner: StateGraph[Any]) -> StateGraph[Small]:
+def with_inside(inner: StateGraph[Any], given: dict[str, str] | None = None) -> StateGraph[Small]:
     graph = StateGraph(Small, name="with inside")
-    graph.add_node("deeper", inner, input={}, output={})
+    graph.add_node("deeper", inner, input=given or {}, output={})
     graph.add_edge(START, "deeper")
     graph.add_edge("deeper", END)
     return graph
@@ -646,29 +648,59 @@ def fails_in_a_chain(state: Small) -> None:
         raise LookupError("no way") from error
 
 
+@dataclass(frozen=True)
+class NoAccess(Exception):
+    words: str
+
+
+def fails_frozen(state: Small) -> None:
+    words = f"401 for {state.key.get_secret_value()}"
+    raise NoAccess(words) from ExceptionGroup(words, [KeyError(1)])
+
+
+class Stopped(BaseException):
+    """What is no Exception."""
+
+
+def stops(state: Small) -> None:
+    raise Stopped(f"401 for {state.key.get_secret_value()}")
+
+
+def fails_in_groups(state: Small) -> None:
+    words = f"401 for {state.key.get_secret_value()}"
+    inner = ExceptionGroup(words, [KeyError(1)])
+    inner.add_note("noted")
+    raise LookupError("no way") from ExceptionGroup("two", [inner, ValueError("odd")])
+
+
 def fails_item(item: str) -> str:
     raise ConnectionError(f"{item}: 401 for {TOKEN}")
 
 
 @pytest.mark.usefixtures("key")
-@pytest.mark.parametrize("node", [fails_alone, fails_in_a_chain])
+@pytest.mark.parametrize(
+    "node", [fails_alone, fails_in_a_chain, fails_frozen, stops, fails_in_groups]
+)
 def test_the_causes_of_a_failure_show_no_secret(node: Any) -> None:
     """A traceback that nobody caught ends in a log: its errors are what they were, without it."""
     error, log = fails_with(None, node)
     assert TOKEN not in log
     assert "401 for [secret THE_KEY]" in log
-    assert isinstance(error.__cause__, ConnectionError | LookupError)
+    assert isinstance(error.__cause__, ConnectionError | LookupError | NoAccess | RunError)
+    assert ("noted" in log) == (node is fails_in_groups)
 
 
 @pytest.mark.usefixtures("key")
-def test_the_causes_of_a_failed_map_show_no_secret() -> None:
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_the_causes_of_a_failed_map_show_no_secret(is_inside: bool) -> None:
     """A group of errors says what its parts say, and is redacted as they are."""
     graph = StateGraph(Small, name="items")
     graph.add_map("look", fails_item, over="parts", into="done")
     graph.add_edge(START, "look")
     graph.add_edge("look", END)
+    flow = (with_inside(graph, {"parts": "parts"}) if is_inside else graph).compile()
     with pytest.raises(RunFailedError) as caught:
-        graph.compile().run({"parts": ["a", "b"]})
+        flow.run({"parts": ["a", "b"]})
     log = "".join(traceback.format_exception(caught.value))
     assert TOKEN not in log
     assert log.count("401 for [secret THE_KEY]") >= 2
