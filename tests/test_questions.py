@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from graphflow import (
     END,
@@ -172,9 +179,16 @@ def test_a_wrong_answer_leaves_the_run_paused(
     assert (run.status, getattr(run.state, into)) == ("done", expected)
 
 
+def _more(value: int, info: ValidationInfo) -> int:
+    if value <= info.data["even"]:
+        raise ValueError("it is no more than the even one")
+    return value
+
+
 class Strict(BaseModel):
     bounded: int = Field(0, le=5)
     even: Annotated[int, AfterValidator(_even)] = 0
+    more: Annotated[int, AfterValidator(_more)] = 1
     named: str = "Nobody"
     low: int = 0
     high: int = 9
@@ -199,12 +213,14 @@ class Strict(BaseModel):
     ("how", "into", "wrong", "right"),
     [
         ("question", "bounded", 9, 5),
-        ("question", "even", 3, 4),
+        ("question", "even", 3, -4),
+        ("question", "more", 0, 1),
         ("question", "named", "ann", "Ann"),
         ("question", "low", 20, 3),
         ("question", "maybe", 9, 1),
         ("question", "log", ["two", "three"], ["two"]),
         ("escalation", "named", "ann", "Ann"),
+        ("escalation", "more", -1, 7),
         ("child", "named", "ann", "Ann"),
     ],
 )

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from graphflow.errors import StateError
 from graphflow.state.problems import reducer_of
-from graphflow.state.schema import StateField, StateSchema
+from graphflow.state.schema import StateField, StateSchema, schema_of
 from graphflow.state.secrets import is_secret, secret_in
 from graphflow.state.words import what_is_wrong
 
@@ -117,6 +117,8 @@ def type_of_field(model: type[BaseModel], name: object, *, may_be_none: bool = F
     of: Any = info.annotation if may_be_none else _without_none(info.annotation)
     # What is said of the whole of a field need not hold for what a reducer adds to it
     if not info.metadata or is_secret(info) or reducer_of(model, str(name)) is not None:
+        return of
+    if schema_of(model).fields[str(name)].codec.informed:  # there are no other fields here
         return of
     return Annotated[of, *info.metadata]
 
