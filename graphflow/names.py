@@ -81,5 +81,14 @@ def word(text: str) -> str:
 
     if text.isprintable():
         return quote(text)
-    unseen = text.encode("unicode_escape").decode().replace("'", "\\'")
-    return f"$'{unseen}'"
+    return f"$'{''.join(map(_spelled_out, text))}'"
+
+
+def _spelled_out(char: str) -> str:
+    if char in {"\\", "'"}:
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    if char.isascii():
+        return char.encode("unicode_escape").decode()
+    return f"\\U{ord(char):08x}"  # to a shell `\xa0` is a byte, and no character

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 
 import pytest
 
@@ -9,9 +11,11 @@ from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.cli.words import aligned
 from graphflow.errors import RunBusyError, RunOverError
+from graphflow.names import word
 from graphflow.testing.leases import begin_run
 
 IDS = ("--json", "it's a ü")
+BASH = shutil.which("bash") or ""
 
 
 def words_of(line):
@@ -66,3 +70,15 @@ def test_a_table_has_a_line_for_each_row(call, folder):
     assert line.split()[:2] == [r"a\nb\x1b[0m\tc", "running"]
     assert then == r"next: graphflow show $'a\nb\x1b[0m\tc'"
     assert list(aligned([("a\nb", "x"), ("y", "\r")])) == [r"  a\nb  x", r"  y     \r"]
+
+
+@pytest.mark.skipif(not BASH, reason="the quotes for what is unseen are those of bash, zsh and ksh")
+@pytest.mark.parametrize("text", ["ü\n\xa0", "it's\t\\n\\x41", "\u202eabc", "\x01f", "\U000e0041é"])
+def test_a_word_is_to_a_shell_what_it_was(text):
+    """What is unseen is spelled out as the character that it is, not as a byte of another one."""
+    typed = ["printf", "%s", word(text)]
+    said = subprocess.run(
+        [BASH, "-c", " ".join(typed)], capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True
+    )
+    assert said.stdout.decode() == text
+    assert word(text).isprintable()
