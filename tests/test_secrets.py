@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, SecretBytes, SecretStr, model_validator
+from pydantic import BaseModel, SecretBytes, SecretStr, create_model, model_validator
 
 from graphflow import (
     END,
@@ -275,6 +275,33 @@ def test_a_secret_is_given_by_its_name_alone() -> None:
     assert isinstance(failed.value.__cause__, InvalidUpdateError)
     assert "other-value-1" not in str(failed.value)
     assert "THE_KEY" in str(failed.value)
+
+
+def with_new_key(migrate: Any) -> StateGraph[Any]:
+    """Make the next version of `asks`, whose secret has another name."""
+    key = (Annotated[SecretStr, Secret("NEW_KEY")], ...)
+    graph = StateGraph(create_model("S", __base__=Small, key=key), name="asks", version=2)
+    graph.add_question("ask", prompt="?", into="text")
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    graph.migration(1, 2)(migrate)
+    return graph
+
+
+@pytest.mark.usefixtures("key")
+def test_a_secret_of_another_name_says_what_a_migration_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run has the name of then; that of today is told, and with it the run goes on."""
+    monkeypatch.setenv("NEW_KEY", "x" * 20)
+    with asks().compile(tmp_path / "r.db") as flow:
+        flow.run({}, run_id="one")
+    with with_new_key(dict).compile(tmp_path / "r.db") as flow:
+        told = "it comes from 'NEW_KEY' alone: write 'secret:NEW_KEY' instead"
+        assert told in str(flow.verdict("one"))
+    today = with_new_key(lambda values: {**values, "key": "secret:NEW_KEY"})
+    with today.compile(tmp_path / "r.db") as flow:
+        assert flow.answer("one", "yes").state.key.get_secret_value() == "x" * 20
 
 
 def test_a_function_may_give_the_value() -> None:

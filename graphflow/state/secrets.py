@@ -87,7 +87,9 @@ class Secret:
         plain = found.get_secret_value()
         if given in (_SIGN + self.name, found, plain):
             return found
-        raise ValueError(f"it comes from {self.name!r} alone: leave it out")
+        is_stored = isinstance(given, str) and given.startswith(_SIGN)
+        how = f"write {_SIGN + self.name!r} instead" if is_stored else "leave it out"
+        raise ValueError(f"it comes from {self.name!r} alone: {how}")
 
 
 def has_secrets() -> bool:
