@@ -241,7 +241,7 @@ def test_what_is_kept_comes_to_the_same(
     change = StateChange(is_now, schema, {"state": described(schema)}, spec, 1)
     now = change.carry(before)
     task = TaskRecord(0, "a", "a", json.dumps(update), "", 0.0, replaces=replaces)
-    told = Updates(change, before, now).task(task)
+    told = Updates(change, before, now, ("r", 1)).task(task)
     applied = apply(now, json.loads(told.update_json or "{}"), new, set(told.replaces))
     by_hand = apply(before, update, old, set(replaces))
     given_as_it_is = {name for name in update if name not in old and name in new}

@@ -218,7 +218,8 @@ class _Judging:
             Unfit: The state does not fit.
         """
         change, before = self._change(), self._stored()
-        return Updates(change, before, change.carry(before))
+        where = self._records.header.run_id, self._last + 1
+        return Updates(change, before, change.carry(before), where)
 
     def refuse(self, findings: Sequence[Finding]) -> None:
         """Refuse a run.

@@ -11,6 +11,7 @@ from typing import Any, Final
 from graphflow.change.values import StateChange, Values, same_json
 from graphflow.records import TaskRecord
 from graphflow.state.reducers import fold
+from graphflow.stored import UNREADABLE, unreadable
 
 __all__ = ["Updates"]
 
@@ -28,17 +29,20 @@ class Updates:
         change: How states are told.
         before: The state that the tasks saw, as it was stored.
         now: The same in the words of today.
+        where: The run and the step, for messages.
     """
 
     change: StateChange
     before: Mapping[str, Any]
     now: Values
+    where: tuple[str, int]
 
     def task(self, task: TaskRecord) -> TaskRecord:
         """Give a complete task with its update in the words of today.
 
         Raises:
             Unfit: The state with the update does not fit today's state class.
+            CheckpointCorruptError: The update is none of those that the graph took.
         """
         reads = tuple(name for read in task.reads if (name := self.change.names.find(read)))
         if task.update_json is None:
@@ -118,7 +122,10 @@ class Updates:
         field = self._field(name)
         if is_set or not field.get("replays") or name not in self.before:
             return value
-        return fold(field["reducer"], copy.deepcopy(self.before[name]), value)
+        try:
+            return fold(field["reducer"], copy.deepcopy(self.before[name]), value)
+        except UNREADABLE as error:
+            raise unreadable(*self.where, f"what a task did to {name!r}", error) from error
 
     def _operand(self, name: str, value: Any, was: str | None) -> Any:
         """Say what today's reducer must take to make a value; `_REPLACED` when nothing does.

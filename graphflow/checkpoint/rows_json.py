@@ -109,7 +109,7 @@ def ready_from(text: str) -> tuple[tuple[str, ...], dict[str, Sent]]:
             key, at = _scan(text, at + len("["))
             node, at = _scan(text, at + len(","))
             given, at = _text_at(text, at + len(","))
-            sends[_name(key)] = Sent(_name(node), given)
+            sends[_name(key)] = _sent(node, given)
             at += len("]")
         else:
             key, at = _scan(text, at)
@@ -144,7 +144,7 @@ def chosen_from(text: str) -> tuple[str | Sent, ...]:
         if text[at] == "{":
             node, at = _scan(text, at + len('{"send":'))
             given, at = _text_at(text, at + len(',"input":'))
-            found.append(Sent(_name(node), given))
+            found.append(_sent(node, given))
             at += len("}")
         else:
             name, at = _scan(text, at)
@@ -189,6 +189,12 @@ def _name(found: object) -> str:
     if type(found) is not str:
         raise TypeError(f"{found!r} is no name")
     return found
+
+
+def _sent(node: object, given: str) -> Sent:
+    if not given.startswith("{"):
+        raise TypeError(f"{given[:60]} is no object of fields")
+    return Sent(_name(node), given)
 
 
 def _step(found: object) -> int:

@@ -5,6 +5,7 @@ nothing that was read is used before it has been seen to be of the form that gra
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -22,6 +23,7 @@ Check = Callable[[Any], bool]
 _MOST: Final = 2**53  # a count; steps of a run, tokens of a call
 _LONGEST: Final = 1e13  # milliseconds: three centuries
 _FIRST, _LAST = 1000, 5000  # years
+_KEY: Final = re.compile(r"[^\[\]]*(\[[0-9]{1,15}\])?")  # of a task, or of an item of a map
 
 
 def check_row(table: str, row: Sequence[Any]) -> None:
@@ -91,8 +93,7 @@ def check_given(header: RunHeader) -> None:
 def _check_same(limits: str, budget: str) -> None:
     if is_deep(limits) or is_deep(budget):
         raise ValueError("limits or budget are nested")
-    if given := json.loads(limits):
-        Limits(**given)
+    Limits(**json.loads(limits))
     bound = json.loads(budget)
     if any(value is not None for value in bound.values()):
         Budget(**bound)
@@ -142,6 +143,22 @@ def _time(value: Any) -> bool:
     except UNREADABLE:
         return False
     return found.tzinfo is not None and _FIRST <= found.year <= _LAST
+
+
+def _key(value: Any) -> bool:
+    return type(value) is str and _KEY.fullmatch(value) is not None
+
+
+def _answer(value: Any) -> bool:
+    """Check what was chosen for a fork: what a router answers, with Sends as objects."""
+    if type(value) is list:
+        return all(map(_answer, value))
+    return type(value) is not dict or _send(value)
+
+
+def _schema(value: Any) -> bool:
+    """Check what is read of a JSON schema here; whether it is one shows when it is used."""
+    return type(value) is bool or _part_of_schema(value)
 
 
 def _anything(_: Any) -> bool:
@@ -223,18 +240,23 @@ _node = _with(
         **dict.fromkeys(("kind", "code"), _text),
         **dict.fromkeys(("fallback", "on_budget", "effects"), _or_none(_text)),
         "defer": _flag,
-        "targets": _or_none(_NAMES),
+        "targets": _NAMES,
         "gate": _or_none(_gate),
         "graph": lambda value: value is None or _spec(value),
         "map": _or_none(_with({"over": _text, "into": _text}, {"result": _text})),
         "question": _or_none(_with({"into": _text}, {"answer": _text})),
+        "passes": _or_none(_object_of(lambda value: _text(value) or _object_of(_text)(value))),
         "escalate": _or_none(_with({"into": _or_none(_text)}, {})),
         "timeout": lambda value: value is None or type(value) in (int, float),
     },
 )
 _router = _with(
-    {"source": _text, "name": _text},
-    {"targets": _or_none(_NAMES), "answers": _or_none(_object_of(_text)), "code": _text},
+    {
+        **dict.fromkeys(("source", "name", "code"), _text),
+        "targets": _or_none(_NAMES),
+        "answers": _or_none(_object_of(_text)),
+    },
+    {},
 )
 _spec: Check = _with(
     {},
@@ -247,18 +269,29 @@ _spec: Check = _with(
         "routers": _list_of(_router),
     },
 )
+_send = _with({"send": _text, "input": _object_of(_anything)}, {})
+_part_of_schema = _with(
+    {},
+    {
+        "enum": _list_of(_anything),
+        "anyOf": _list_of(_schema),
+        "items": lambda value: type(value) is not dict or _schema(value),
+    },
+)
 _spent = _with({}, {"calls": _count, "tokens": _count, "seconds": _real})
 _fork = _with(
     {},
     {
         "update": _object_of(_anything),
         "replaces": _NAMES,
-        "choose": _object_of(_anything),
-        "spent": _spent,
+        "choose": _object_of(_answer),
+        "spent": lambda value: _spent(value) and value.keys() <= {"calls", "tokens", "seconds"},
     },
 )
 
-_is_fork: Final = json_of(_fork)
+_is_fork: Final = json_of(
+    lambda value: _fork(value) and ("update" not in value or "replaces" in value)
+)
 _are_words: Final = lru_cache(maxsize=256)(json_of(_object_of(_text)))
 _HEADER: Final[dict[str, Check]] = {
     **dict.fromkeys(("run_id", "graph", "graph_digest"), _text),
@@ -307,9 +340,7 @@ _VARYING: Final = [
 ]
 """What is to be looked at even when the types are right."""
 
-_MAYBE_TEXT: Final = (
-    "update_json derived_json goto_json answer fell_back answered_by response_json error rows_json"
-)
+_MAYBE_TEXT: Final = "goto_json answer fell_back answered_by response_json error rows_json"
 _BY_COLUMN: Final[dict[str, Check]] = {
     **dict.fromkeys(("step", "ix", "attempt", "attempts"), _count),
     **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "items"), _or_none(_count)),
@@ -317,10 +348,12 @@ _BY_COLUMN: Final[dict[str, Check]] = {
     **dict.fromkeys(("place", "graph_version"), _count),
     **dict.fromkeys(("nodes_json", "children_json"), json_of(_object_of(_text))),
     **dict.fromkeys(("deadline", "answered_at"), _or_none(_time)),
+    **dict.fromkeys(("update_json", "derived_json"), _or_none(_OBJECT)),
     **dict.fromkeys(("answer_json", "default_json"), _or_none(_JSON)),
     **dict.fromkeys(_MAYBE_TEXT.split(), _or_none(_text)),
     "details_json": _or_none(_JSON),
-    "schema_json": json_of(lambda value: type(value) in (dict, bool)),
+    "key": _key,
+    "schema_json": json_of(_schema),
     "duration_ms": _real,
     "confidence": _or_none(_number),
     "heard": _or_none(_count),

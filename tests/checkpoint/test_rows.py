@@ -62,6 +62,12 @@ several = st.lists(names, max_size=3).map(tuple)
 objects = st.dictionaries(texts, trees, max_size=3).flatmap(
     lambda tree: st.sampled_from([json.dumps(tree), json.dumps(tree, ensure_ascii=False, indent=1)])
 )
+# Of tasks, and of items of maps
+keys = st.builds(
+    "{}{}".format,
+    st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]), max_size=8),
+    st.just("") | counts.map("[{}]".format),
+)
 sents = st.builds(Sent, node=names, input_json=objects)
 targets = st.lists(names | sents, max_size=3).map(tuple)
 
@@ -94,9 +100,9 @@ def tasks(ix):
     return st.builds(
         TaskRecord,
         ix=st.just(ix),
-        key=names,
+        key=keys,
         node=names,
-        update_json=st.none() | documents,
+        update_json=st.none() | objects,
         started_at=st.just(TIME),
         duration_ms=durations,
         attempts=counts,
@@ -122,7 +128,7 @@ plain_steps = st.builds(
     fired=st.dictionaries(names, several, max_size=2),
     held=st.dictionaries(names, st.lists(st.tuples(names, counts), max_size=2), max_size=2),
     ready=st.lists(names, max_size=4, unique=True).map(tuple),
-    derived_json=st.none() | documents,
+    derived_json=st.none() | objects,
     committed_at=st.just(TIME),
     heard=st.booleans(),
 )
@@ -130,7 +136,7 @@ steps = st.builds(with_sends, plain_steps, st.lists(sents, max_size=3))
 failures = st.builds(
     AttemptRecord,
     step=st.just(2),
-    key=names,
+    key=keys,
     node=names,
     attempt=counts,
     started_at=st.just(TIME),
@@ -142,7 +148,7 @@ failures = st.builds(
 calls = st.builds(
     CallRecord,
     step=counts,
-    key=names,
+    key=keys,
     attempt=counts,
     kind=texts,
     model=texts,
@@ -161,7 +167,7 @@ loose_rows = st.tuples(
     st.builds(
         ItemRecord,
         step=st.just(2),
-        key=names,
+        key=keys,
         ix=counts,
         result_json=documents,
         started_at=st.just(TIME),
@@ -171,7 +177,7 @@ loose_rows = st.tuples(
     st.builds(
         QuestionRecord,
         step=st.just(2),
-        key=names,
+        key=keys,
         node=names,
         name=texts,
         kind=st.sampled_from(["question", "ask", "escalation"]),
@@ -185,7 +191,7 @@ loose_rows = st.tuples(
     st.builds(
         MemoRecord,
         step=st.just(2),
-        key=names,
+        key=keys,
         name=texts,
         value_json=documents,
         stored_at=st.just(TIME),

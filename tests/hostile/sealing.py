@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from graphflow.checkpoint.column_names import COLUMNS
 from graphflow.checkpoint.digest import compact, digest, digest_of, snapshot_digest
@@ -12,8 +18,9 @@ from graphflow.checkpoint.stored_chain import joined, step_text
 from graphflow.checkpoint.stored_rows import Part
 from graphflow.checkpoint.stored_step import StoredStep
 from graphflow.records import Snapshot
+from tests.checkpoint import golden
 
-__all__ = ["reseal"]
+__all__ = ["forge", "forged", "reseal", "written"]
 
 TABLES = {"attempt": "attempts", "call": "calls", "item": "items", "question": "questions",
           "memo": "memos"}  # fmt: skip
@@ -169,3 +176,34 @@ class Resealer:
 def reseal(conn: sqlite3.Connection) -> None:
     """Digest all rows of a database anew."""
     Resealer(conn).all()
+
+
+def forge(path: Path, sql: str, *values: Any) -> None:
+    """Change what is stored, with digests that fit; there is something to change."""
+    with closing(sqlite3.connect(path)) as conn, conn:
+        assert conn.execute(sql, values).rowcount, sql
+        reseal(conn)
+
+
+@contextmanager
+def forged(path: Path, sql: str, *values: Any) -> Iterator[Any]:
+    """Change what is stored of the golden runs, and give the flow that has it then."""
+    path.write_bytes(_golden_file())
+    forge(path, sql, *values)
+    with golden.order_graph().compile(path) as flow:
+        yield flow
+
+
+def written(path: Path) -> sqlite3.Connection:
+    """Write the golden runs, and open what was made."""
+    path.write_bytes(_golden_file())
+    return sqlite3.connect(path)
+
+
+@cache
+def _golden_file() -> bytes:
+    """Write the golden runs once."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.db"
+        golden.write(path).close()
+        return path.read_bytes()

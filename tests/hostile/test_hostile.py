@@ -6,18 +6,15 @@ import ast
 import json
 import os
 import pickle
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import graphflow
-from graphflow import Limits
 from graphflow.answer_schema import by_schema
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import (
@@ -30,7 +27,7 @@ from graphflow.stored import MAX_DEPTH, is_deep
 from graphflow.testing.records import a_question
 from tests.chaos import amount
 from tests.checkpoint import golden
-from tests.hostile.sealing import reseal
+from tests.hostile.sealing import reseal, written
 from tests.hostile.values import BLOBS, CONSTRUCTORS, TEXTS
 
 CASES = 1_000
@@ -121,23 +118,6 @@ def test_check_19_nothing_that_loads_code(path: Path) -> None:
             assert not is_own, f"{name}:{node.lineno} calls compile"
 
 
-@contextmanager
-def forged(path: Path, sql: str, *values: Any) -> Iterator[Any]:
-    """Change what is stored, with digests that fit, and give the flow that has it then."""
-    conn = written(path)
-    conn.execute(sql, values)
-    reseal(conn)
-    conn.commit()
-    conn.close()
-    with golden.order_graph().compile(path) as flow:
-        yield flow
-
-
-def written(path: Path) -> sqlite3.Connection:
-    golden.write(path).close()
-    return sqlite3.connect(path)
-
-
 @pytest.mark.parametrize("blob", BLOBS, ids=range(len(BLOBS)))
 def test_check_19_a_corpus_of_pickles(db: Path, blob: bytes) -> None:
     """A blob in any column of text is refused, with digests that fit where such a thing can be."""
@@ -173,50 +153,6 @@ def test_check_19_constructors_are_plain_data(db: Path, thing: dict[str, Any]) -
     with pytest.raises(GraphflowError, match="log"):
         _ = run.state
     flow.close()
-
-
-def test_a_step_of_a_node_that_never_was_is_not_forked(db: Path) -> None:
-    """A stored task of a node that no graph has is damage, also where the step is done anew."""
-    sql = "UPDATE tasks SET node = 'nobody' WHERE step = 2"
-    with forged(db, sql) as flow, pytest.raises(CheckpointCorruptError, match="nobody"):
-        flow.fork("done", 2, update={"text": "x"})
-
-
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        ("ready_json", '["m["]'),
-        ("ready_json", '[""]'),
-        ("ready_json", '["\\\\ud800"]'),
-        ("held_json", '{"nobody": [["write", 1]]}'),
-        ("held_json", '{"sum_up": [["nobody", 1]]}'),
-        ("held_json", '{"END": [["write", 1]]}'),
-    ],
-)
-def test_a_run_that_stands_at_a_node_that_never_was_stays(db: Path, column: str, text: str) -> None:
-    """A run whose next task is none of its graph's is damaged, and says so when it is to go on."""
-    sql = (
-        f"UPDATE steps SET {column} = ? WHERE run = (SELECT id FROM runs WHERE run_id = 'limit') "
-        "AND step = (SELECT max(step) FROM steps AS last WHERE last.run = steps.run)"
-    )
-    with forged(db, sql, text) as flow, pytest.raises(CheckpointCorruptError, match="'limit'"):
-        flow.resume("limit", limits=Limits(steps=40, visits=10))
-
-
-def test_a_state_without_one_of_its_fields_is_not_continued(db: Path) -> None:
-    """A gap in a stored state is no default: it is damage where the next snapshot is made."""
-    sql = "UPDATE snapshots SET state_json = json_remove(state_json, '$.sizes')"
-    told = "a field of the state"
-    with forged(db, sql) as flow, pytest.raises(CheckpointCorruptError, match=told):
-        flow.fork("done", 2, update={"text": "x"})
-
-
-@pytest.mark.parametrize("update", ["5", '"text"', "[1]", "null"])
-def test_an_update_without_fields_is_not_taken_up(db: Path, update: str) -> None:
-    """A stored update that is no object of fields is refused in words, not by Python's."""
-    sql = "UPDATE tasks SET update_json = ? WHERE step = 1"
-    with forged(db, sql, update) as flow, pytest.raises(GraphflowError):
-        flow.fork("limit", 1)
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 900, 5_000, 200_000])
