@@ -39,6 +39,7 @@ _LINK: Final = (
     "SELECT coalesce((SELECT digest FROM adoptions WHERE run = steps.run AND step = steps.step "
     "ORDER BY place DESC LIMIT 1), digest) FROM steps WHERE run = ? AND step = ?"
 )
+_NEXT: Final = "SELECT min(step) FROM steps WHERE run = ? AND step >= ?"
 _Links = dict[tuple[int, int], str | None]
 """What the first steps of runs continue from, by the number of the run and that step."""
 _LEFTOVER: Final = (
@@ -199,6 +200,7 @@ def _damages(
             if error.step < first and (error.step < 0 or below is None):
                 return  # it holds for all of its steps, or for the rest of them
             first = error.step + 1 if error.step >= first else below or 0
+            first = _next(cursor, number, first)
         previous = _link(cursor, number, first - 1)
 
 
@@ -211,6 +213,12 @@ def _link_of_first(cursor: "Cursor", number: int, first: int, links: _Links) -> 
     link = links[known] if known in links else link_before(cursor, number, first)
     links[number, first] = link
     return link
+
+
+def _next(cursor: "Cursor", number: int, step: int) -> int:
+    """Find where a run goes on: a damaged number may lie as far ahead as no run ever comes."""
+    (found,) = cursor.execute(_NEXT, (number, step)).fetchone()
+    return found if type(found) is int else step
 
 
 def _link(cursor: "Cursor", number: int, step: int) -> str | None:

@@ -588,6 +588,14 @@ def test_verify_names_every_damage(store, db):
     store.close()
 
 
+def test_verify_does_not_count_up_to_a_damaged_number(store, db):
+    """A step whose number lies far ahead is looked at next: nothing between is looked for."""
+    count_on(store, begin_counting(store, "run-1"), 9, Ending("done"))
+    change(db, "UPDATE steps SET step = 100000 WHERE step = 6")
+    assert [found.step for found in store.verify() if found.step >= 0] == [6, 7, 10, 100_000]
+    store.close()
+
+
 def test_verify_finds_rows_of_nobody(store, db):
     """Rows of runs or steps that are not there are found."""
     a_long_run(store)
