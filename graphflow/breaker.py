@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from typing import Literal
 
 from graphflow.errors import CircuitOpenError
+from graphflow.locks import lock_for
 
 __all__ = ["CircuitBreaker"]
 
@@ -44,7 +44,7 @@ class CircuitBreaker:
         _check(failures, cool_down, clock)
         self.failures, self.cool_down = failures, float(cool_down)
         self._clock = clock
-        self._lock = threading.Lock()  # held for a few instructions only, never while waiting
+        self._lock = lock_for(self)  # held for a few instructions only, never while waiting
         self._in_a_row = 0
         self._last = ""
         self._opened: float | None = None

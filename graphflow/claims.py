@@ -60,7 +60,8 @@ def claim(store: object, run_id: str, holder: Holder, *, take_over: bool = False
         if not (found is None or found is holder or is_lost or take_over):
             raise RunBusyError(
                 f"run {run_id} is being advanced in this process already; wait for it, or interrupt"
-                " it first"
+                " it first. A stream of it that was left is closed by `events.close()`, `await"
+                " events.aclose()`."
             )
         holder.thread = me
         _active[key] = holder

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -14,6 +13,7 @@ from graphflow.definition import Definition
 from graphflow.errors import DefinitionError, InputError
 from graphflow.inputs import first_values
 from graphflow.looked_up import check_listing
+from graphflow.once import once
 from graphflow.opening import Opened, Opener, Settings
 from graphflow.plan import Plan
 from graphflow.policy import Budget, Limits
@@ -167,8 +167,12 @@ class Flow(Wakes[S]):
         budget: Budget | None = None,
         limits: Limits | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Event]:
-        """Do as `stream` does, in the running event loop."""
+    ) -> AsyncGenerator[Event, None]:
+        """Do as `stream` does, in the running event loop.
+
+        A loop that is left early lets go of the run when the event loop comes round to it, and
+        `async with contextlib.aclosing(flow.astream(...)) as events:` at the end of its block.
+        """
         from graphflow.streaming import astream
 
         def open_run(channel: Channel) -> Opened:
@@ -298,7 +302,7 @@ class Flow(Wakes[S]):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return self.draw()._repr_mimebundle_(include, exclude)
 
-    @cached_property
+    @once
     def _client(self) -> ChatClient:
         from graphflow.llm.client import ChatClient
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, get_args
 
 from graphflow.definition import Definition, GateDef, NodeDef, canonical
 from graphflow.names import END, START
+from graphflow.once import once
 from graphflow.policy import Defaults
 from graphflow.records import Arrow, ArrowKind
 from graphflow.state.description import described
@@ -60,7 +60,7 @@ class PlanNode:
     asks: dict[str, Single] = field(default_factory=dict)
     """The types of the questions that its body has asked in this process, by name."""
 
-    @cached_property
+    @once
     def answer(self) -> Single:
         """How answers to its question, or to its escalation, are validated and stored."""
         if self.rules.question is not None:
@@ -74,7 +74,7 @@ class PlanNode:
         asked, into = self.rules.escalate.answer, self.rules.escalate.into
         return Single(type_of_field(self.state, into) if asked is None else asked)
 
-    @cached_property
+    @once
     def result(self) -> Single:
         """How the results of a map's items are validated and stored."""
         items = self.rules.map
@@ -119,12 +119,12 @@ class Plan:
         self._order = order
         self._shape: Shape | None = None
 
-    @cached_property
+    @once
     def spec_json(self) -> str:
         """The graph's spec, as it is stored with its runs."""
         return canonical(self.definition.spec(described(self.schema)))
 
-    @cached_property
+    @once
     def spec(self) -> Mapping[str, Any]:
         """The same, read back."""
         found: Mapping[str, Any] = json.loads(self.spec_json)
@@ -134,7 +134,7 @@ class Plan:
         """Give what the spec says of a node; nothing of one that is gone."""
         return next((node for node in self.spec["nodes"] if node["name"] == name), {})
 
-    @cached_property
+    @once
     def digest(self) -> str:
         """What tells the graph from others: the SHA-256 of its spec."""
         from hashlib import sha256
@@ -254,7 +254,7 @@ class Shape:
                 self.before[target].append(source)
         self.rank = self._ranks(names)
 
-    @cached_property
+    @once
     def ends(self) -> dict[str, set[str]]:
         """The heads of the loops, each with the nodes that lead back to it (S10)."""
         ends: dict[str, set[str]] = {}
@@ -264,7 +264,7 @@ class Shape:
                     ends.setdefault(target, set()).add(source)
         return ends
 
-    @cached_property
+    @once
     def loops(self) -> dict[str, frozenset[str]]:
         """The loop of each head: what it reaches, and what reaches it back (S10)."""
         return {head: self._loop(head, sources) for head, sources in self.ends.items()}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from graphflow.as_of import Seen, as_of
@@ -16,6 +15,7 @@ from graphflow.change.values import same_json
 from graphflow.errors import InputError, StateError
 from graphflow.history import States, values_now
 from graphflow.looked_up import check_step, checked_arrow, has_taken
+from graphflow.once import once
 from graphflow.records import (
     AttemptRecord,
     CallRecord,
@@ -91,7 +91,7 @@ class Run(Generic[S]):
         self._store, self._schema, self.run_id = store, schema, run_id
         self._header, self._tail, self._seen = header, tail, seen
 
-    @cached_property
+    @once
     def records(self) -> RunRecords:
         """All records of the run."""
         records = self._store.load(self.run_id)
@@ -355,11 +355,11 @@ class Run(Generic[S]):
         """The graphs that wrote its steps, oldest first: `first`, `version`, `spec`, `adoption`."""
         return self.records.uses
 
-    @cached_property
+    @once
     def _states(self) -> States:
         return States(self.records)
 
-    @cached_property
+    @once
     def _instances(self) -> Instances[S] | None:
         """What makes instances of the states, when they all are in the words of today's graph."""
         known = self._plan is None or [use.digest for use in self.graphs] == [self._plan.digest]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
 from threading import Thread, current_thread
@@ -58,7 +58,7 @@ def stream(open_run: Callable[[Channel], Opened], runner: Runner[Any]) -> Iterat
 
 async def astream(
     open_run: Callable[[Channel], Opened], runner: Runner[Any]
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Do as `stream` does, in the running event loop."""
     import asyncio
 

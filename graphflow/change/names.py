@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from graphflow.change.declared import today
 from graphflow.change.moved import node_in
 from graphflow.history import Counters
 from graphflow.names import END
+from graphflow.once import once
 from graphflow.records import DecisionRecord, Frontier, Sent, StepRecord, TaskRecord
 
 __all__ = ["Names"]
@@ -68,7 +68,7 @@ class Names:
             self.gone[name] = None
         return name if found is None else found
 
-    @cached_property
+    @once
     def renamed(self) -> dict[str, str]:
         """The stored names that are others today: {before: now}."""
         pairs = ((name, self.find(name)) for name in self._stored)

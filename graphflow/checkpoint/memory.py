@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from threading import RLock
 from typing import Any
 
 from graphflow.checkpoint.memory_prune import delete_run, prune, size_of
@@ -33,6 +32,7 @@ from graphflow.checkpoint.refusals import (
 from graphflow.checkpoint.spending import spent_in
 from graphflow.checkpoint.standing import as_seen, copied
 from graphflow.clock import now
+from graphflow.locks import lock_for
 from graphflow.records import (
     Adoption,
     AttemptRecord,
@@ -67,7 +67,7 @@ class MemoryCheckpointer:
 
     def __init__(self) -> None:
         self._runs: dict[str, MemoryRun] = {}
-        self._lock = RLock()  # verbs are called inside `together`
+        self._lock = lock_for(self)  # verbs are called inside `together`
         self._marks: dict[str, Mark | None] | None = None
         """Inside `together`: how each run stood that is changed; None of one that was begun."""
 

@@ -24,18 +24,26 @@ class _Registry:
         self.lock = RLock()  # a checkpointer may be collected, and so released, during an opening
 
     def before_fork(self) -> None:
-        """Close all connections: a child must have no copy of them."""
-        with self.lock:
-            files = list(self.files.values())
+        """Close all connections: a child must have no copy of them. None is opened until then."""
+        asked: list[SqliteFile] = []
+        resting = self.resting[get_ident()] = []
+        self.lock.acquire()
+        while files := [file for file in self.files.values() if file not in asked]:
             for file in files:  # none is closed meanwhile
                 file.users += 1
-        resting = self.resting[get_ident()] = [file for file in files if file.rest()]
-        for file in files:
+            asked += files
+            self.lock.release()  # who uses a file may want it, to release another one
+            try:
+                resting.extend(file for file in files if file.rest())
+            finally:
+                self.lock.acquire()
+        for file in asked:
             if file not in resting:
                 release_file(file)
 
     def after_in_parent(self) -> None:
         """Open them again."""
+        self.lock.release()
         for file in self.resting.pop(get_ident(), ()):
             file.go_on()
             release_file(file)

@@ -5,7 +5,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import islice
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphflow.checkpoint.columns import PLAIN
@@ -51,6 +50,7 @@ from graphflow.checkpoint.sqlite_write import (
 )
 from graphflow.checkpoint.standing import as_seen
 from graphflow.errors import DatabaseUnavailableError, GraphflowError
+from graphflow.locks import lock_for
 from graphflow.records import (
     Adoption,
     AttemptRecord,
@@ -123,7 +123,7 @@ class SqliteCheckpointer(SqliteUpkeep):
         self._file: SqliteFile | None = None
         self._release: weakref.finalize[..., SqliteCheckpointer] | None = None
         self._is_closed = False
-        self._opening = Lock()  # the first verbs of several threads
+        self._lock = lock_for(self)  # the first verbs of several threads
         if self.path.exists():
             self._open()
 
@@ -336,7 +336,7 @@ class SqliteCheckpointer(SqliteUpkeep):
         from graphflow.checkpoint.open_files import open_file, release_file
         from graphflow.checkpoint.sqlite_lock import columns_of, lock_of, new_lock
 
-        with self._opening:
+        with self._lock:
             if self._file is None:
                 key = key_of(self._key)
                 file = open_file(

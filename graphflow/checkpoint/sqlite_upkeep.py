@@ -59,12 +59,18 @@ class SqliteUpkeep:
 
     def verify(self, run_id: str | None = None) -> Iterator[Finding]:
         """Look for damage in all that is stored; see `Checkpointer.verify`."""
-        from graphflow.checkpoint.sqlite_verify import knows, verify
+        from graphflow.checkpoint.sqlite_verify import knows
 
         file = self._file or self._open()
         if run_id is not None and not file.read(partial(knows, run_id=run_id)):
             raise not_found(run_id, str(self.path))
-        return verify(file, run_id, self._columns)
+        return self._findings(file, run_id)
+
+    def _findings(self, file: "SqliteFile", run_id: str | None) -> Iterator[Finding]:
+        """Look for damage; while somebody asks for more, the file is not let go of."""
+        from graphflow.checkpoint.sqlite_verify import verify
+
+        yield from verify(file, run_id, self._columns)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the database as it is at one moment, while others go on writing into it.

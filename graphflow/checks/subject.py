@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from graphflow.checks.usage import Usage, usage_of
 from graphflow.dataflow.source import Sources
 from graphflow.definition import Definition
 from graphflow.errors import StateError
+from graphflow.once import once
 from graphflow.plan import Shape
 from graphflow.state.problems import problems_of
 from graphflow.state.schema import StateSchema, schema_of
@@ -31,12 +31,12 @@ class Subject:
     sources: Sources = field(default_factory=Sources)
     given: frozenset[str] = frozenset()
 
-    @cached_property
+    @once
     def state_problems(self) -> list[str]:
         """What keeps the state class from being one."""
         return [] if self.schema is not None else problems_of(self.graph.state)
 
-    @cached_property
+    @once
     def schema(self) -> StateSchema[Any] | None:
         """The state; None when it cannot be one, which another rule tells."""
         try:
@@ -44,12 +44,12 @@ class Subject:
         except StateError:
             return None
 
-    @cached_property
+    @once
     def usage(self) -> Usage:
         """What the parts of the graph read and write; nothing when the state is none."""
         return Usage([]) if self.schema is None else usage_of(self.graph, self.sources)
 
-    @cached_property
+    @once
     def shape(self) -> Shape:
         """The ranks and loops of the graph."""
         return Shape(self.graph)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from graphflow.dataflow.answers import answers_of, gotos_of
@@ -13,6 +12,7 @@ from graphflow.dataflow.reads import reads_of
 from graphflow.dataflow.source import Sources
 from graphflow.dataflow.writes import Keys, writes_of
 from graphflow.definition import Definition, NodeDef
+from graphflow.once import once
 
 __all__ = ["Part", "Usage", "usage_of"]
 
@@ -48,7 +48,7 @@ class Usage:
 
     parts: list[Part]
 
-    @cached_property
+    @once
     def written(self) -> Keys:
         """The fields that anything but an input writes."""
         every = Keys()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from json import loads
 from typing import Any
 
 from graphflow.change.lapsed import is_lapsed
+from graphflow.once import once
 from graphflow.records import AttemptRecord, QuestionRecord, RunHeader, RunRecords, RunStatus
 from graphflow.render.history import opened
 from graphflow.render.parts import NodeState
@@ -51,11 +51,11 @@ class _Open:
     """Of the run; of a child that nobody has stopped, that of its root."""
     names: Mapping[str, int]
 
-    @cached_property
+    @once
     def step(self) -> int:
         return opened(self.records)
 
-    @cached_property
+    @once
     def standing(self) -> dict[str, str]:
         return open_tasks(self.records)
 

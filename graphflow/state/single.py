@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property, reduce
+from functools import reduce
 from operator import or_
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from pydantic_core import to_json
 
 from graphflow.errors import StateError
+from graphflow.once import once
 from graphflow.state.problems import reducer_of
 from graphflow.state.schema import StateField, StateSchema, schema_of
 from graphflow.state.secrets import is_secret, secret_in
@@ -64,7 +65,7 @@ class Single:
         except Exception as error:  # whatever a user's validators raise
             raise StateError(what_is_wrong(error, values=True)) from error
 
-    @cached_property
+    @once
     def schema_json(self) -> str:
         """The JSON schema of a value."""
         schema = self._schema.model.model_json_schema()
@@ -72,7 +73,7 @@ class Single:
         value.pop("title", None)
         return json.dumps({**value, **({"$defs": schema["$defs"]} if "$defs" in schema else {})})
 
-    @cached_property
+    @once
     def _schema(self) -> StateSchema[Any]:
         from pydantic import JsonValue, create_model
 

@@ -338,6 +338,14 @@ DAMAGE = {
 }
 
 
+def test_the_findings_keep_their_checkpointer(store, db):
+    """A checkpointer that nobody else has stays open while its findings are read."""
+    begin_counting(store, "run")
+    findings = SqliteCheckpointer(db).verify()
+    store.close()
+    assert list(findings) == []
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_verify_names_the_damage(store, db, kind):
     """Damage is named with its run and step; other runs are verified, and load."""
