@@ -51,11 +51,14 @@ def full_path(path: str | os.PathLike[str]) -> Path:
 def _check_place(path: str | os.PathLike[str], full: Path, *, create: bool) -> None:
     if full.is_dir():
         raise DatabaseUnavailableError(
-            f"{path} is a folder: name a file in it, as {full / 'runs.db'}"
+            f"{os.fspath(path) or repr('')} is a folder: name a file in it, as {full / 'runs.db'}"
         )
-    if not full.parent.is_dir():
+    if full.exists() and not full.is_file():
+        raise DatabaseUnavailableError(f"{path} is a pipe or a device: name a file on a disk")
+    folder = Path(os.path.realpath(full)).parent  # a link may lead to a file that is to be made
+    if not folder.is_dir():
         raise DatabaseUnavailableError(
-            f"{path} cannot be made: there is no folder {full.parent}; `mkdir -p {full.parent}`"
+            f"{path} cannot be made: there is no folder {folder}; `mkdir -p {folder}`"
         )
     if not create and not full.exists():
         raise DatabaseUnavailableError(

@@ -131,6 +131,8 @@ def test_a_closed_checkpointer_says_so(store):
     [
         (":memory:", "leave the path out for records in memory"),
         (".", "is a folder"),
+        ("", "^'' is a folder"),
+        ("/dev/null", "/dev/null is a pipe or a device"),
         ("no/such/runs.db", "mkdir -p"),
         ("a\0b.db", r"'a\\x00b.db' cannot be the path of a file: there is a NUL character"),
         ("a\0/b.db", r"'a\\x00/b.db' cannot be the path of a file: there is a NUL character"),
@@ -143,6 +145,18 @@ def test_a_path_that_cannot_be_a_file(tmp_path, monkeypatch, path, words):
     with pytest.raises(DatabaseUnavailableError, match=words):
         SqliteCheckpointer(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_file_that_is_to_be_made(tmp_path):
+    """The folder that a link leads into is named when it is not there; else it is followed."""
+    link, folder = tmp_path / "link.db", tmp_path / "disk"
+    link.symlink_to(folder / "runs.db")
+    with pytest.raises(DatabaseUnavailableError, match=f"mkdir -p {folder}"):
+        SqliteCheckpointer(link)
+    folder.mkdir()
+    with closing(SqliteCheckpointer(link)) as store:
+        begin(store)
+    assert (folder / "runs.db").exists()
 
 
 def test_a_copy_cannot_be_made_at_a_path_that_no_file_has(store, tmp_path):
