@@ -61,6 +61,9 @@ def redact_effect(effect: Commit | Keep | KeepItem | Fail | Ask | Finish, redact
     if isinstance(effect, Commit):
         step = effect.step
         step.decisions = [_decision(one, redact) for one in step.decisions]
+        for task in step.tasks:
+            if task.goto is not None and task.key not in effect.told:  # that was when it was kept
+                task.goto = _decision(task.goto, redact)
         effect.ending = effect.ending and _ending(effect.ending, redact)
     elif isinstance(effect, Keep):
         if effect.task.goto is not None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, create_model, model_vali
 from graphflow import (
     END,
     START,
+    Command,
     Context,
     Decision,
     Reducer,
@@ -640,6 +641,28 @@ def test_a_hook_is_given_no_secret() -> None:
     fails_with(notes, fails)
     assert given
     assert not [text for text in given if TOKEN in text]
+
+
+def goes_with_it(state: Small) -> Command:
+    return Command(goto=END, reason=f"with {state.key.get_secret_value()}")
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("beside", [[], ["other"]])
+def test_the_reason_of_a_goto_is_redacted_wherever_it_is_told(beside: list[str]) -> None:
+    """It stands in the decision and in the task that made it: both are streamed, and read."""
+    graph = StateGraph(Small, name="goes")
+    graph.add_node("work", goes_with_it, targets=[END])
+    graph.add_edge(START, "work")
+    for other in beside:
+        graph.add_node(other, lambda s: {})
+        graph.add_edge(START, other)
+        graph.add_edge(other, END)
+    flow = graph.compile()
+    told = [repr(event) for event in flow.stream({}, run_id="one")]
+    read = repr(flow.get("one").records)
+    assert not [text for text in (*told, read) if TOKEN in text]
+    assert "with [secret THE_KEY]" in read
 
 
 @pytest.mark.usefixtures("key")
