@@ -62,12 +62,11 @@ def redact_effect(effect: Commit | Keep | KeepItem | Fail | Ask | Finish, redact
         step = effect.step
         step.decisions = [_decision(one, redact) for one in step.decisions]
         for task in step.tasks:
-            if task.goto is not None and task.key not in effect.told:  # that was when it was kept
-                task.goto = _decision(task.goto, redact)
+            if task.key not in effect.told:  # then it was done when the task was kept
+                task.goto = task.goto and _decision(task.goto, redact)
         effect.ending = effect.ending and _ending(effect.ending, redact)
     elif isinstance(effect, Keep):
-        if effect.task.goto is not None:
-            effect.task.goto = _decision(effect.task.goto, redact)
+        effect.task.goto = effect.task.goto and _decision(effect.task.goto, redact)
     elif isinstance(effect, Fail):
         effect.attempt.error = redact(effect.attempt.error)
         effect.attempt.traceback = redact(effect.attempt.traceback)
