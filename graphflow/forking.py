@@ -21,6 +21,7 @@ from graphflow.errors import (
     InvalidUpdateError,
     RouterError,
     RunNotFoundError,
+    StateError,
     did_you_mean,
 )
 from graphflow.history import values_at
@@ -346,7 +347,11 @@ def _plain_choices(choose: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(answer: Any) -> Any:
     if isinstance(answer, Send):
-        return {"send": answer.node, "input": json.loads(plain_text(answer.update))}
+        try:
+            given = json.loads(plain_text(answer.update))
+        except StateError as error:
+            raise InputError(f"fork(choose=...): Send({answer.node!r}, ...): {error}") from error
+        return {"send": answer.node, "input": given}
     if isinstance(answer, list | tuple):
         return [_plain(a) for a in answer]
     if answer is None or isinstance(answer, str | int | float | bool):

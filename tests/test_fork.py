@@ -425,6 +425,7 @@ def test_no_such_run(store: Any) -> None:
         ({"choose": {"by_n": 5}}, "5"),
         ({"choose": {"by_n": Decision("left", reason="so")}}, "Decision"),
         ({"choose": {"by_n": Send("left", {"nane": 1})}}, "nane"),
+        ({"choose": {"by_n": Send("left", {"name": object()})}}, r"Send\('left'.*no JSON form"),
         ({"choose": {"by_n": Send("last")}}, "last"),
         ({"choose": ["by_n"]}, "choose"),
     ],
