@@ -252,6 +252,39 @@ def test_an_answer_is_held_against_all_that_the_state_says(
     assert flow.answer("r", right, key=key).status == "done"
 
 
+class Card(BaseModel):
+    kind: Literal["card"] = "card"
+    number: int = 0
+
+
+class Cash(BaseModel):
+    kind: Literal["cash"] = "cash"
+
+
+class Paid(BaseModel):
+    by: Card | Cash = Field(default_factory=Cash, discriminator="kind")
+    maybe: Annotated[Card | Cash | None, Field(discriminator="kind")] = None
+
+
+@pytest.mark.parametrize("into", ["by", "maybe"])
+@pytest.mark.parametrize("how", ["question", "escalation"])
+def test_an_answer_is_one_of_several_models(how: str, into: str, store: Any) -> None:
+    """What the field says tells them apart; one that is none of them leaves the question open."""
+    graph = StateGraph(Paid, name="paid")
+    if how == "escalation":
+        graph.add_node("q", lambda s: 1 / 0, escalate=Escalate(into=into))
+    else:
+        graph.add_question("q", prompt="?", into=into)
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    flow = graph.compile(store)
+    flow.run({}, run_id="r")
+    for wrong in ({"kind": "cheque"}, None):
+        with pytest.raises(AnswerError, match="question stays open"):
+            flow.answer("r", wrong)
+    assert getattr(flow.answer("r", {"kind": "card", "number": 5}).state, into) == Card(number=5)
+
+
 def test_a_default_that_the_state_refuses_leaves_the_question_open(store: Any) -> None:
     """It would fail the run for good; so the resume says it, and a person can answer still."""
     graph = StateGraph(Strict, name="strict")

@@ -116,6 +116,10 @@ def type_of_field(model: type[BaseModel], name: object, *, may_be_none: bool = F
     if info is None:
         return None
     of: Any = info.annotation if may_be_none else _without_none(info.annotation)
+    if info.discriminator is not None:
+        from pydantic import Field
+
+        of = Annotated[of, Field(discriminator=info.discriminator)]
     # What is said of the whole of a field need not hold for what a reducer adds to it
     if not info.metadata or is_secret(info) or reducer_of(model, str(name)) is not None:
         return of
