@@ -324,6 +324,8 @@ class Wakes(Generic[S]):
             return self._opener.take(whole, asked)
         except RunBusyError:  # somebody took it since, and goes on with this answer too
             return self.get(whole)
+        except AnswerError:  # of another question, whose default does not fit: `resume` says that
+            return self.get(whole)
 
     def _store_answer(self, run_id: str, value: Any, key: str | None, *, goes_on: bool) -> str:
         """Store an answer, if the run can go on with it; give the run's whole id."""

@@ -300,6 +300,23 @@ def test_a_default_that_the_state_refuses_leaves_the_question_open(store: Any) -
     assert flow.answer("r", 3).state.low == 3
 
 
+def test_an_answer_is_taken_beside_a_default_that_the_state_refuses(store: Any) -> None:
+    """It was stored, so it is not refused for the other question, which stays open."""
+    graph = StateGraph(Strict, name="strict")
+    graph.add_question("late", prompt="?", into="low", deadline=1e-6, default=20)
+    graph.add_question("other", prompt="?", into="named")
+    for name in ("late", "other"):
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    flow = graph.compile(store)
+    flow.run({}, run_id="r")
+    run = flow.answer("r", "Ann", key="other")
+    assert (run.status, list(run.open_questions)) == ("paused", ["late"])
+    with pytest.raises(AnswerError, match="default cannot be taken"):
+        flow.resume("r")
+    assert flow.answer("r", 3, key="late").state.named == "Ann"
+
+
 def test_the_bound_of_a_field_is_told_with_its_question(store: Any) -> None:
     """Who answers sees it in the schema; and a default beyond it is refused when compiled."""
 
