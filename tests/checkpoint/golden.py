@@ -97,9 +97,9 @@ def by_order(state: Order) -> str:
     return "approve" if "ask" in state.text else "review"
 
 
-def order_graph() -> StateGraph[Order]:
+def order_graph(version: int = 1) -> StateGraph[Order]:
     """Make the graph: a map, two branches that join, a gate with a loop, a question, a subgraph."""
-    graph = StateGraph(Order, name="orders")
+    graph = StateGraph(Order, name="orders", version=version)
     graph.add_node("split", split)
     graph.add_map("measure", measure, over="parts", into="sizes")
     graph.add_node("price", price)

@@ -436,6 +436,22 @@ def test_a_lock_that_cannot_be_made_is_not_said_to_be_there(db, store, monkeypat
     assert "remove it" not in str(told.value)
 
 
+def test_a_lock_that_cannot_be_opened_again_is_let_go_of_once(db, store, monkeypatch):
+    """Who closes it afterwards closes no file twice, which may be another's by then."""
+    store.runs()
+    lock = writers_lock.WritersLock(db, 1.0)
+    lock.path.unlink()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as during:
+        during.setattr(writers_lock.os, "open", refuse)
+        with pytest.raises(DatabaseUnavailableError), lock.opening():
+            pass
+    lock.close()
+
+
 def test_what_may_not_be_written_is_named(db, store, monkeypatch):
     """A log that a reader made read-only is named, by the error and by what doctor finds."""
     begin(store)

@@ -462,6 +462,27 @@ def test_verify_knows_of_a_fork_what_it_shares(store, db, count, seed):
     store.close()
 
 
+def test_a_fork_that_has_lost_what_it_shared_is_sound(store, db):
+    """Damage of what was cut off it is that of others, who still share it."""
+    count_on(store, begin_counting(store, "run-1"), 12, Ending("done"))
+    count_on(store, fork_counting(store, "early", "run-1", 4), 5, Ending("done"))
+    count_on(store, fork_counting(store, "late", "run-1", 6), 12, Ending("done"))
+    assert store.prune(Wish(steps=3)).cut == {"run-1": 2, "late": 9}
+    change(db, "UPDATE tasks SET node = 'x' WHERE run = 1 AND step = 3")
+    assert store.load("late").header.step == 12
+    assert {found.run_id for found in store.verify()} == {"run-1", "early"}
+
+
+def test_a_fork_shares_no_damage_that_comes_after_its_first_step(store, db):
+    """A fork of a fork that shares damage is sound when it shares less of it."""
+    count_on(store, begin_counting(store, "run-1"), 9, Ending("done"))
+    for name, origin, first in (("one", "run-1", 6), ("two", "one", 3), ("three", "one", 6)):
+        count_on(store, fork_counting(store, name, origin, first), 7, Ending("done"))
+    change(db, "UPDATE tasks SET node = 'x' WHERE run = 1 AND step = 4")
+    assert store.load("two").header.step == 7
+    assert {found.run_id for found in store.verify()} == {"run-1", "one", "three"}
+
+
 @pytest.mark.parametrize("damage", ["", *KIN[:2], *KIN[3:5]])
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_chain_of_forks_is_verified_in_the_time_of_its_length(tmp_path, damage, step):

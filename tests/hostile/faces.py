@@ -16,7 +16,7 @@ __all__ = ["commands", "reads", "turns"]
 
 PROPERTIES = [
     *("values", "path", "decisions", "attempts", "questions", "open_questions", "open", "usage"),
-    *("recovered", "duration_ms", "error", "steps", "children", "calls"),
+    *("recovered", "duration_ms", "error", "steps", "children", "calls", "under_way", "size"),
 ]
 
 
@@ -27,6 +27,7 @@ def reads(flow: Any, run_id: str) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "load", lambda: store.load(run_id)
     yield "tail", lambda: store.load(run_id, tail=True)
     yield "spent", lambda: store.spent(run_id)
+    yield "verify", lambda: list(store.verify(run_id))
     for name in PROPERTIES:
         yield name, lambda name=name: getattr(plain, name)
     yield "state", lambda: flow.get(run_id).state
@@ -55,12 +56,22 @@ def _run(words: list[str]) -> None:
         raise result.exception
 
 
-def turns(flow: Any, run_id: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Name the ways to go on with a run, each with a function that does it."""
+def turns(flow: Any, later: Any, run_id: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Name the ways to go on with a run, each with a function that does it.
+
+    Args:
+        flow: The graph that it is on.
+        later: The next version of that.
+        run_id: The run.
+    """
     bounds = Limits(steps=40, visits=10)
     yield "resume", lambda: flow.resume(run_id, limits=bounds)
     yield "answer", lambda: flow.answer(run_id, "good")
     yield "fork", lambda: flow.fork(run_id, 1)
     yield "fork anew", lambda: flow.fork(run_id, 2, update={"reply": "x"})
     yield "continue", lambda: flow.run({"text": "two parts"}, run_id=run_id)
+    yield "prune", lambda: flow.prune(steps=2)
+    yield "verdict", lambda: later.verdict(run_id)
+    yield "fork later", lambda: later.fork(run_id, 2)
+    yield "resume later", lambda: later.resume(run_id, limits=bounds)
     yield "cancel", lambda: flow.cancel(run_id)

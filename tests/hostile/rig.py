@@ -16,12 +16,13 @@ import sqlite3
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from graphflow import StateGraph
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import GraphflowError, did_you_mean
 from graphflow.render.wording import clean
@@ -94,6 +95,7 @@ class Rig:
                      for name in self.tables}  # fmt: skip
         self.runs = {number: run_id for number, run_id, *_ in self.rows["runs"]}
         self.flow = golden.order_graph().compile(self.path)
+        self.later = later_graph().compile(self.path)
         self.crashes: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
@@ -136,7 +138,7 @@ class Rig:
             return self.runs[number]
         return rng.choice(list(self.runs.values()))
 
-    def look(self, run_id: str, faces: Iterator[tuple[str, Any]]) -> bool:
+    def look(self, run_id: str, faces: Iterable[tuple[str, Any]]) -> bool:
         """Ask for a run in many ways; tell whether all of them answered."""
         answered = True
         for name, face in faces:
@@ -164,6 +166,13 @@ class Rig:
             marks = ", ".join("?" * len(columns))
             self.conn.executemany(f"INSERT INTO {table} VALUES ({marks})", self.rows[table])
         self.conn.execute("COMMIT")
+
+
+def later_graph() -> StateGraph[golden.Order]:
+    """Make the next version of the graph that the runs are on, with its migration."""
+    graph = golden.order_graph(version=2)
+    graph.migration(1, 2)(lambda values: values)
+    return graph
 
 
 def _write_by_hand(path: Path) -> None:
@@ -203,7 +212,7 @@ def main(folder: Path, seed: int, cases: int) -> dict[str, Any]:
     for run_id in rig.runs.values():  # so that everything is imported that ever is
         rig.look(run_id, reads(rig.flow, run_id))
         rig.look(run_id, commands(rig.path, run_id))
-        rig.look(run_id, turns(rig.flow, run_id))
+        rig.look(run_id, turns(rig.flow, rig.later, run_id))
         rig.restore()
     clean("\u202e")  # the codec that spells it out is a module of its own
     did_you_mean("a", ["b"])  # and so are those that find a near word, and fill lines
@@ -221,7 +230,8 @@ def main(folder: Path, seed: int, cases: int) -> dict[str, Any]:
             rig.look(run_id, commands(rig.path, run_id))
         watch.is_on = False  # from here on the nodes of the graph run, which may do as they like
         if done % 10 == 0:
-            rig.look(run_id, turns(rig.flow, run_id))
+            ways = [*turns(rig.flow, rig.later, run_id)]
+            rig.look(run_id, rng.sample(ways, len(ways)))  # each leaves another run to the next
         rig.counts["read" if answered else "refused"] += 1
         rig.restore()
     return {
