@@ -344,7 +344,11 @@ class Wakes(Generic[S]):
         found = find_open(self.store, records)
         today = adopt(self._opener, records)
         if today is records:
-            return records, the_question(records, found, key)
+            try:
+                return records, the_question(records, found, key)
+            except AnswerError:  # it may be named as it would be, if the run could go on
+                refuse_changed(self._plan, self.store, records)
+                raise
         ids, later = [one.id for one in found], find_open(self.store, today)
         if key in ids and len(later) == len(ids):  # it may be named as it was a moment ago
             now = later[ids.index(key)].id

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from graphflow import END, START, Defaults, Escalate, RunFailedError, StateGraph
 from graphflow.answering import answer_question, find_open
 from graphflow.checkpoint.memory import MemoryCheckpointer
-from graphflow.errors import AnswerError, MigrationError
+from graphflow.errors import AnswerError, GraphChangedError, MigrationError
 
 VERDICT = Escalate()
 VALUE = Escalate(into="b")
@@ -214,3 +214,20 @@ def test_what_is_asked_after_a_failure_belongs_to_the_graph() -> None:
         for escalate in (None, VERDICT, VALUE)
     ]
     assert len(set(told)) == 3
+
+
+def test_who_names_a_question_of_today_hears_why_the_run_cannot_go_on() -> None:
+    """A key that the run would have, if it could go on, is not called unknown: the way is told."""
+    store = MemoryCheckpointer()
+    of("question").compile(store).run({}, run_id="r")
+    later = StateGraph(State, name="g", version=2)
+    later.add_question("m", prompt="Which?", into="b", answer=str)
+    later.renamed("n", "m")
+    flow = joined("m", graph=later).compile(store)
+    with pytest.raises(GraphChangedError, match=r"@graph.migration\(1, 2\)"):
+        flow.answer("r", "this", key="m")
+    with pytest.raises(GraphChangedError, match=r"@graph.migration\(1, 2\)"):
+        flow.answer("r", "this", key="n")
+    later.migration(1, 2)(dict)
+    flow = later.compile(store)
+    assert flow.answer("r", "this", key="m").values["b"] == "this"

@@ -141,9 +141,14 @@ def _pick(flow: Flow[Any], run_id: str, key: str | None, place: Place) -> Asked:
     if key is None and len(every) > 1:
         keys = " or ".join(shlex.join(["--key", one.id]) for one in every)
         raise click.UsageError(f"run {run_id} has {len(every)} open questions; add {keys}")
-    found = the_question(
-        records, every, key, resume=place.command("resume", run_id, with_target=True)
-    )
+    try:
+        found = the_question(
+            records, every, key, resume=place.command("resume", run_id, with_target=True)
+        )
+    except AnswerError:
+        if key is None or not every:
+            raise
+        records, found = flow._asked(run_id, key)  # noqa: SLF001 - in today's names it may be known
     return Asked(records.header, found.id, found.question, is_open=True)
 
 

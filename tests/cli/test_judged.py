@@ -140,3 +140,15 @@ def test_doctor_of_a_flow_looks_at_its_own_file(call, document, runs, folder):
     assert not (folder / "mine.db").exists()
     judged = document("doctor", "mine.py:flow", "--db", "a.db")["judged"]
     assert [run["verdict"] for run in judged["runs"]] == ["same", "same"]
+
+
+def test_a_question_is_named_by_its_node_of_today(call, document, runs):
+    """`answer --key` takes the name that the code has; what keeps a run from going on is told."""
+    run = next(r["run_id"] for r in document("runs", "--db", "a.db") if r["status"] == "paused")
+    answer = ("hello", "--key", "confirm", "--db", "a.db")
+    refused = call("answer", "two.py:graph", run, *answer)
+    assert refused.exit_code == 2
+    assert 'graph.renamed("approve", ' in refused.stderr
+    unknown = call("answer", "three.py:graph", run, "hello", "--key", "nobody", "--db", "a.db")
+    assert (unknown.exit_code, "no open question 'nobody'" in unknown.stderr) == (2, True)
+    assert call("answer", "three.py:graph", run, *answer).exit_code == 0
