@@ -121,8 +121,9 @@ class Nodes(Generic[S]):
         Args:
             name: Its name.
             fn: ``fn(state)`` or ``fn(state, ctx)``, plain or async; returns an update: a dict of
-                the fields it changes, None, or a Command. Or a graph: it then runs as a run of
-                its own inside of this one, with its own steps.
+                the fields it changes, None, or a Command. Or a graph, as it is now (add it again
+                when it has changed): it then runs as a run of its own inside of this one, with
+                its own steps.
             input: Of a graph, what it begins with: {its field: field of this graph}, or a function
                 of this graph's state that gives its input.
             output: Of a graph, what it gives back: {field of this graph: its field}, or a function

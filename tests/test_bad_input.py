@@ -965,6 +965,8 @@ def test_a_wrong_argument_of_run_begins_no_run(
 
 @pytest.mark.parametrize(("wrong", "words"), [
     (lambda flow: flow.get(3), "3 is no run id; pass a run id, which is a str"),
+    (lambda flow: flow.get(""), "'' is no run id; `graphflow runs` lists those that are there"),
+    (lambda flow: flow.delete(""), "'' is no run id; `graphflow runs` lists those that are there"),
     (lambda flow: flow.resume(flow.get("r")), "is no run id; pass its id, 'r'"),
     (lambda flow: flow.runs(status="pausd"), "no run stands so. Did you mean 'paused'?"),
     (lambda flow: flow.runs(limit="3"), "runs(limit='3'): pass how many runs to list"),

@@ -283,6 +283,7 @@ class Checkpointer(Protocol):
 
         Raises:
             RunNotFoundError: None does, or several do (the message lists them).
+            InputError: It is empty, or no str.
         """
         ...
 

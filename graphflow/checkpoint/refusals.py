@@ -71,8 +71,10 @@ def check_prefix(prefix: object) -> None:
     """Refuse what is no run id, nor the beginning of one.
 
     Raises:
-        InputError: It is no str.
+        InputError: It is no str, or empty: every id begins so, also that of the only run.
     """
+    if prefix == "":
+        raise InputError("'' is no run id; `graphflow runs` lists those that are there")
     if not isinstance(prefix, str):
         own = getattr(prefix, "run_id", None)
         words = "pass a run id, which is a str" if own is None else f"pass its id, {own!r}"

@@ -22,6 +22,7 @@ import pytest
 from graphflow.checkpoint.owner import this_process
 from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.errors import (
+    InputError,
     RunExistsError,
     RunNotFoundError,
 )
@@ -322,6 +323,12 @@ class CheckpointerContract(
         for nothing in ("zz", "%", "ab_"):
             with pytest.raises(RunNotFoundError, match="no run"):
                 store.find(nothing)
+
+    def test_an_empty_prefix_finds_no_run(self, store: Checkpointer) -> None:
+        """Every id begins with it: where there is one run, an unset variable would name that."""
+        begin_run(store, run_id="only")
+        with pytest.raises(InputError, match="no run id"):
+            store.find("")
 
     # -- the store itself -------------------------------------------------------------------
 
