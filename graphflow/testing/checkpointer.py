@@ -148,7 +148,8 @@ class CheckpointerContract(
         step = a_step(1)
         (decision,) = step.decisions
         step.decisions = (decision._replace(reason=odd, chosen=("[draft]",), answer=odd),)
-        step.tasks = (a_task(0, key=odd, node=odd),)
+        name = odd.replace("[é]", "é")  # in a key brackets are around the number of an item
+        step.tasks = (a_task(0, key=name, node=name),)
         lease = begin_run(store)
         store.commit(lease, step, None, None)
         assert facts(store.load("run-1").steps[1:]) == facts([step])
