@@ -291,6 +291,33 @@ def test_a_fork_of_a_fork_keeps_what_that_changed(store: Any, version: int) -> N
     assert today.fork(first.run_id, 1, choose={"a": "b"}).path == ["a", "b"]
 
 
+def counting(*names: str, version: int = 1, former: Sequence[str] = ()) -> StateGraph[Any]:
+    """Make a graph that asks, with numbers under these names, which had others before."""
+    state = create_model("S", said=(str, ""), **dict.fromkeys(names, (int, 0)))
+    graph = StateGraph(state, name="g", version=version)
+    graph.add_question("ask", prompt="Well?", into="said")
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    for name in former:
+        graph.renamed_field(name, names[0])
+    return graph
+
+
+def test_two_fields_that_would_be_one_need_a_migration(store: Any) -> None:
+    """One of two values would be lost; what a migration makes of both is taken."""
+    counting("won", "drawn").compile(store).run({"won": 3, "drawn": 4}, run_id="r")
+    today = counting("played", former=("won", "drawn")).compile(store)
+    verdict = today.verdict("r")
+    assert verdict.kind == "migration"
+    assert "the run has a value for it as 'won' and as 'drawn'" in str(verdict)
+    with pytest.raises(MigrationError, match="migration"):
+        today.answer("r", "yes")
+
+    later = counting("played", version=2, former=("won", "drawn"))
+    later.migration(1, 2)(lambda v: {"said": v["said"], "played": v["won"] + v["drawn"]})
+    assert later.compile(store).answer("r", "yes").values == {"said": "yes", "played": 7}
+
+
 def flagged(code: Any) -> StateGraph[Any]:
     """Make a graph that sets a flag, which may be any JSON."""
     graph = StateGraph(create_model("S", flag=(JsonValue, 0)), name="g")

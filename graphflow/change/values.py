@@ -89,7 +89,7 @@ class StateChange:
             found = self._migrated(migration, found)
         if self.way:
             self._refuse_lost(values, found)
-        found = {self._now(name, found): value for name, value in found.items()}
+        found = self._renamed(found)
         unknown = found.keys() - set(self.schema.names)
         if self.way and (strange := sorted(unknown - values.keys())):
             raise Unfit([self._strange(name) for name in strange])
@@ -97,6 +97,19 @@ class StateChange:
         missing = [name for name in self.schema.names if name not in found]
         found |= {name: fill[name] for name in missing if fill is not None}
         return self._fitting(found, [] if fill is not None else missing)
+
+    def _renamed(self, values: Values) -> Values:
+        """Give values the names of today; of two that would have one, the one would be lost."""
+        before: dict[str, str] = {}
+        for name in values:
+            later = self._now(name, values)
+            if later in before:
+                words = f"the run has a value for it as {before[later]!r} and as {name!r}"
+                to_migrate = f"Make one of both: {_to_migrate(self._definition.version)}"
+                fix = self._fix() if self.way else to_migrate
+                raise Unfit([Finding("migration", f"field {later!r}", words, fix)])
+            before[later] = name
+        return {later: values[name] for later, name in before.items()}
 
     def _now(self, name: str, among: Values) -> str:
         """Give a field's name today; a new name that a migration gave a value keeps that."""
