@@ -117,6 +117,7 @@ class States:
         self._step: int | None = None
         self._values: dict[str, Any] = {}
         self._changed: set[str] | None = None
+        self._reader: object = None
 
     def text_at(self, step: int) -> str:
         """Give the state after a committed step, from the first snapshot's on, as JSON text."""
@@ -141,12 +142,13 @@ class States:
 
         Args:
             step: The step.
-            read: Is also given the names of the fields that were set since the last call of this;
+            read: Is also given the names of the fields that were set since it was called last;
                 None: any may be.
         """
         with self._lock:
-            found = read(self.go_to(step), self._changed)
-            self._changed = set()
+            values = self.go_to(step)
+            found = read(values, self._changed if read == self._reader else None)
+            self._changed, self._reader = set(), read
             return found
 
     def go_to(self, step: int) -> dict[str, Any]:

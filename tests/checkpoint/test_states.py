@@ -96,3 +96,25 @@ def test_threads_share_one():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_who_reads_on_is_told_what_changed_since_his_own_last_look():
+    """Another one who read in between has not seen for him what was set."""
+    plain = [StepRecord(0, (), (), (), {}, {}, (), None)]
+    for step, name in enumerate(("n", "best", "n"), 1):
+        task = TaskRecord(0, "a", "a", json.dumps({name: step}), "", 0.0)
+        plain.append(StepRecord(step, (task,), (), (), {}, {}, (), None))
+    spec = {"state": {"fields": {"n": {"reducer": None}, "best": {"reducer": None}}}}
+    first = Snapshot(0, json.dumps({"n": 0, "best": 0}), "{}")
+    states = States(RunRecords(HEADER, spec, plain, snapshots=[first]))
+
+    def one(_values, changed):
+        return changed
+
+    def other(_values, changed):
+        return changed
+
+    assert [states.next_at(step, one) for step in (0, 1)] == [None, {"n"}]
+    assert states.next_at(2, other) is None
+    assert states.next_at(3, one) is None
+    assert states.next_at(3, one) == set()
