@@ -156,11 +156,6 @@ def _answer(value: Any) -> bool:
     return type(value) is not dict or _send(value)
 
 
-def _schema(value: Any) -> bool:
-    """Check what is read of a JSON schema here; whether it is one shows when it is used."""
-    return type(value) is bool or _part_of_schema(value)
-
-
 def _anything(_: Any) -> bool:
     return True
 
@@ -270,14 +265,6 @@ _spec: Check = _with(
     },
 )
 _send = _with({"send": _text, "input": _object_of(_anything)}, {})
-_part_of_schema = _with(
-    {},
-    {
-        "enum": _list_of(_anything),
-        "anyOf": _list_of(_schema),
-        "items": lambda value: type(value) is not dict or _schema(value),
-    },
-)
 _spent = _with({}, {"calls": _count, "tokens": _count, "seconds": _real})
 _fork = _with(
     {},
@@ -353,7 +340,7 @@ _BY_COLUMN: Final[dict[str, Check]] = {
     **dict.fromkeys(_MAYBE_TEXT.split(), _or_none(_text)),
     "details_json": _or_none(_JSON),
     "key": _key,
-    "schema_json": json_of(_schema),
+    "schema_json": json_of(lambda value: type(value) in (dict, bool)),
     "duration_ms": _real,
     "confidence": _or_none(_number),
     "heard": _or_none(_count),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphflow.answering import find_open, open_questions
 from graphflow.errors import DAMAGED, RunNotFoundError
 from graphflow.records import DamagedHeader, QuestionRecord, RunHeader, RunRecords
-from graphflow.render.wording import cut, one_line
+from graphflow.render.wording import cut, listed, one_line
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.protocol import Checkpointer
@@ -94,10 +94,10 @@ def _told(schema: Any) -> str:
     if not isinstance(schema, dict) or "$ref" in schema or "properties" in schema:
         return ""
     if "enum" in schema or "const" in schema:
-        values = schema.get("enum", [schema.get("const")])
+        values = listed(schema.get("enum", [schema.get("const")]))
         return " | ".join(cut(json.dumps(value, ensure_ascii=False)) for value in values)
     if "anyOf" in schema:
-        parts = [_told(part) for part in schema["anyOf"]]
+        parts = [_told(part) for part in listed(schema["anyOf"])]
         return " | ".join(parts) if all(parts) else ""
     if not schema:
         return "any JSON"
@@ -141,10 +141,10 @@ def _kinds(schema: Any) -> set[str]:
     if not isinstance(schema, dict):
         return set()
     if "enum" in schema or "const" in schema:
-        values = schema.get("enum", [schema.get("const")])
+        values = listed(schema.get("enum", [schema.get("const")]))
         return {_KINDS[type(value)] for value in values}
     if "anyOf" in schema:
-        parts = [_kinds(part) for part in schema["anyOf"]]
+        parts = [_kinds(part) for part in listed(schema["anyOf"])]
         return set().union(*parts) if all(parts) else set()
     kind = schema.get("type")
     return {kind} if isinstance(kind, str) else set()

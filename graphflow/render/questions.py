@@ -6,7 +6,7 @@ from json import loads
 from typing import Any
 
 from graphflow.records import QuestionRecord
-from graphflow.render.wording import clean, clock, cut, one_line
+from graphflow.render.wording import clean, clock, cut, listed, one_line
 
 __all__ = ["answer_words", "asked_tips", "since"]
 
@@ -51,8 +51,8 @@ def _expected(schema: Any) -> str:
     if not isinstance(schema, dict):
         return ""
     if "enum" in schema:
-        return cut(" | ".join(map(repr, schema["enum"])), 80)
+        return cut(" | ".join(map(repr, listed(schema["enum"]))), 80)
     if "anyOf" in schema:
-        return cut(" | ".join(filter(None, map(_expected, schema["anyOf"]))), 80)
+        return cut(" | ".join(filter(None, map(_expected, listed(schema["anyOf"])))), 80)
     kind = schema.get("type") or schema.get("title") or ""
     return f"of type {one_line(str(kind))}" if kind and not isinstance(kind, list) else ""

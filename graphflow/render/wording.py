@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from unicodedata import category, east_asian_width
 
 from graphflow.names import END, START
@@ -18,6 +18,7 @@ __all__ = [
     "cut",
     "duration",
     "label_of",
+    "listed",
     "node_of",
     "number",
     "one_line",
@@ -84,6 +85,11 @@ def cut(text: str, limit: int = LABEL) -> str:
     if len(line) > limit or len(text) > limit * 8:
         return line[: limit - 1].rstrip() + "…"
     return line
+
+
+def listed(value: object) -> list[Any]:
+    """Give a list as it is, and none of its parts where a schema says something else instead."""
+    return value if isinstance(value, list) else []
 
 
 def label_of(name: str) -> str:
