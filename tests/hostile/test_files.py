@@ -18,6 +18,7 @@ from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import (
     CheckpointTooLargeError,
     GraphflowError,
+    InputError,
     NotADatabaseError,
     RunNotFoundError,
 )
@@ -198,6 +199,9 @@ def test_hostile_names_are_only_names(tmp_path: Path, run_id: str, graph: str, t
         try:
             found = store.find(prefix)
         except RunNotFoundError:
+            continue
+        except InputError:
+            assert prefix == ""
             continue
         assert found.startswith(storable(prefix))
     store.close()
