@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["describe", "is_alive", "is_here", "leave_mark", "this_process"]
+__all__ = ["describe", "is_alive", "leave_mark", "this_process"]
 
 _FLOCK = "hhqqi"  # type, whence, start, length, process
 _HAS_LOCKS = hasattr(fcntl, "F_OFD_SETLK")  # Linux
@@ -90,11 +90,6 @@ def is_alive(owner: str, lock: Path | None = None) -> bool:
     return who.host != _host() or who.boot == _boot()
 
 
-def is_here(owner: str) -> bool:
-    """Tell whether an owner is, or was, a process of this machine."""
-    return owner.partition(":")[0] == _host()
-
-
 def describe(owner: str) -> str:
     """Say an owner in words.
 
@@ -108,9 +103,9 @@ def describe(owner: str) -> str:
     return repr(owner) if who is None else f"process {who.pid} on host {who.host}"
 
 
-def _parsed(owner: str) -> _Owner | None:
+def _parsed(owner: object) -> _Owner | None:
     """Take a name apart; None when it has another form: it may come from a strange file."""
-    parts = owner.split(":")
+    parts = owner.split(":") if isinstance(owner, str) else []
     if len(parts) not in (4, 6):  # 4 are those of the first release
         return None
     who = _Owner(*parts)

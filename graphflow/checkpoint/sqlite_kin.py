@@ -43,7 +43,9 @@ class Kin:
         self, rows: Iterable[tuple[object, ...]], damaged: Mapping[int, Sequence[Finding]]
     ) -> None:
         self.damaged = damaged
-        self._runs = {run.number: run for run in map(_Run._make, rows)}
+        # An id that is no text was damaged: its run is named as findings name it
+        runs = (run._replace(name=str(run.name)) for run in map(_Run._make, rows))
+        self._runs = {run.number: run for run in runs}
         self._sound: set[int] = set()
         self._shared: dict[int, _Shared] = {}
         self._with_children = self._parents_of_damaged()

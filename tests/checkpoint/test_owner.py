@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from graphflow.checkpoint.owner import describe, is_alive, is_here, this_process
+from graphflow.checkpoint.owner import describe, is_alive, this_process
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import RunBusyError
 from graphflow.records import Ending
@@ -59,7 +59,6 @@ def test_this_process_lives():
     """A process names itself the same each time, and lives."""
     assert this_process() == this_process()
     assert is_alive(this_process())
-    assert is_here(this_process())
     assert describe(this_process()) == f"process {os.getpid()} on host {os.uname().nodename}"
 
 
@@ -145,6 +144,5 @@ def test_a_process_in_another_container_is_seen_until_it_dies(db, python):
 def test_what_cannot_be_told_counts_as_alive():
     """Processes of other machines, and names of other forms, are never declared dead."""
     assert is_alive("elsewhere:boot:1:1")
-    assert not is_here("elsewhere:boot:1:1")
     assert is_alive("worker 7")
     assert describe("worker 7") == "'worker 7'"

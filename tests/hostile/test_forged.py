@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from graphflow import END, START, Limits, Send, StateGraph, append
 from graphflow.cli.asked import expected, typed_answer
-from graphflow.errors import CheckpointCorruptError, GraphflowError
+from graphflow.errors import CheckpointCorruptError, GraphflowError, RunBusyError
 from tests.hostile.sealing import forge, forged
 from tests.rig.forge import rows
 
@@ -185,3 +185,18 @@ def test_what_no_task_was_sent_or_returned_is_refused(
     forge(db, sql, value)
     with fan(version).compile(db) as flow, pytest.raises(CheckpointCorruptError):
         flow.resume("r")
+
+
+def test_a_child_whose_id_is_no_text_is_named(db: Path) -> None:
+    """Whom damage concerns is found, too, where an id is a value of another kind."""
+    with forged(db, "UPDATE runs SET run_id = x'78' WHERE run_id = 'done/9:review'") as flow:
+        assert {found.run_id for found in flow.store.verify()} == {"b'x'", "done"}
+
+
+def test_a_holder_that_is_no_text_counts_as_alive(db: Path) -> None:
+    """Nobody can tell whether it lives: its run is neither cut nor deleted."""
+    sql = "UPDATE runs SET status = 'running', owner = x'78', taken_at = ? WHERE run_id = 'limit'"
+    with forged(db, sql, "2026-01-01T00:00:00.000000+00:00") as flow:
+        assert "limit" not in flow.prune(steps=2, dry_run=True).cut
+        with pytest.raises(RunBusyError, match="b'x'"):
+            flow.store.delete("limit")
