@@ -5,12 +5,14 @@ for reading and writing. A value nested deeper than that fails in the node that 
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, Final
 
 from pydantic_core import from_json
 
-from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError
+from graphflow.errors import CheckpointCorruptError, CheckpointTooLargeError, GraphflowError
 
 __all__ = [
     "LEAST_BYTES",
@@ -19,6 +21,7 @@ __all__ = [
     "UNREADABLE",
     "is_deep",
     "parsed",
+    "readable",
     "too_deep",
     "unreadable",
 ]
@@ -124,6 +127,24 @@ def unreadable(run_id: str, step: int, what: str, error: BaseException) -> Check
         run_id=run_id,
         step=step,
     )
+
+
+@contextmanager
+def readable(run_id: str) -> Iterator[None]:
+    """Say of a run that it is damaged where Python fails at what its rows hold.
+
+    Args:
+        run_id: The run.
+
+    Raises:
+        CheckpointCorruptError: Something failed that nothing more exact was said of.
+    """
+    try:
+        yield
+    except GraphflowError:
+        raise
+    except UNREADABLE as error:
+        raise unreadable(run_id, -1, "a row of it", error) from error
 
 
 def _where(run_id: str, step: int) -> str:

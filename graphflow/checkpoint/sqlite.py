@@ -49,7 +49,7 @@ from graphflow.checkpoint.sqlite_write import (
     question_to_store,
 )
 from graphflow.checkpoint.standing import as_seen
-from graphflow.errors import DatabaseUnavailableError, GraphflowError
+from graphflow.errors import DatabaseUnavailableError
 from graphflow.locks import lock_for
 from graphflow.records import (
     Adoption,
@@ -66,7 +66,7 @@ from graphflow.records import (
     StepRecord,
     TaskRecord,
 )
-from graphflow.stored import LEAST_BYTES, MAX_BYTES, UNREADABLE, unreadable
+from graphflow.stored import LEAST_BYTES, MAX_BYTES, readable
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
@@ -273,16 +273,12 @@ class SqliteCheckpointer(SqliteUpkeep):
     def _load(self, run_id: str, *, tail: bool = False, upto: int | None = None) -> RunRecords:
         file = self._file or self._open()
         by = self._columns.digest_of
-        try:
+        with readable(run_id):
             stored = file.read(lambda cursor: stored_run(cursor, run_id, tail=tail, by=by))
             if stored is not None:
                 if upto is not None:
                     stored.cut_off(upto)
                 return checked(stored, self._columns, file.lives)
-        except GraphflowError:
-            raise
-        except UNREADABLE as error:
-            raise unreadable(run_id, -1, "a row of it", error) from error
         raise not_found(run_id, str(self.path))
 
     def spent(self, run_id: str) -> Spent:

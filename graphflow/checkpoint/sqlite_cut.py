@@ -23,6 +23,7 @@ from graphflow.checkpoint.sqlite_values import store_values
 from graphflow.checkpoint.sqlite_write import store_snapshot
 from graphflow.errors import CheckpointCorruptError
 from graphflow.records import Snapshot, Spent
+from graphflow.stored import readable
 from graphflow.upkeep import Wish
 
 if TYPE_CHECKING:
@@ -77,11 +78,12 @@ def facts_of(
         seen = status
         if status == "running" and owner is not None:
             seen = "running" if lives(owner) else "stale"
-        found.append(RunFacts(number, run_id, graph, seen, *rest))
+        # An id that is no text was damaged: its run is named as findings name it
+        found.append(RunFacts(number, str(run_id), graph, seen, *rest))
         _check(found[-1])
         if is_linked and not is_as_written(cursor, number, by):
             words = "what was stored when it began has changed"
-            raise unsure(run_id, words, is_child=found[-1].parent is not None)
+            raise unsure(found[-1].run_id, words, is_child=found[-1].parent is not None)
     if near is None:
         known = {run.number for run in found}
         for run in found:
@@ -121,11 +123,12 @@ def cut_run(
     """Drop the oldest steps of a run; None when that cannot be any more."""
     by = columns.digest_of
     for _ in range(_TRIES):  # another process may take a snapshot meanwhile
-        stored = file.read(partial(stored_run, run_id=run.run_id, tail=False, by=by))
-        if stored is None:
-            return None
+        with readable(run.run_id):
+            stored = file.read(partial(stored_run, run_id=run.run_id, tail=False, by=by))
+            if stored is None:
+                return None
+            records = checked(stored, columns)
         known = [(row[1], row[4]) for row in stored.parts[-1].snapshots]
-        records = checked(stored, columns)
         if records.steps[0].step >= first:  # another process has cut it meanwhile
             return None
         snapshots = snapshots_for(records, first)

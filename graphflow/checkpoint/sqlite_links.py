@@ -64,7 +64,9 @@ def check_forks(cursor: "Cursor", run_id: str, family: Collection[int], by: Hash
         return
     for number, fork in cursor.execute(_FORKS).fetchall():
         if number not in family and not is_as_written(cursor, number, by):
-            raise unsure(fork, "what was stored when it began has changed", f"Run {run_id} stays")
+            raise unsure(
+                str(fork), "what was stored when it began has changed", f"Run {run_id} stays"
+            )
 
 
 def unsure(

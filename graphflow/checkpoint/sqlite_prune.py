@@ -177,7 +177,7 @@ def _drop_some(
         if row is not None and row[1] in over:
             family = family_of(cursor, number)
             if not _forks(cursor, family):  # somebody may have forked it since
-                gone.append(hide(cursor, row[0], family))
+                gone.append(hide(cursor, str(row[0]), family))
         done += 1
     return done, gone
 
@@ -186,4 +186,4 @@ def _forks(cursor: "Cursor", family: Sequence[int]) -> list[str]:
     """Name the runs that were forked from runs of a family."""
     own = set(family)
     rows = [row for number in family for row in cursor.execute(_FORKS, (number,))]
-    return [name for number, name in rows if number not in own]
+    return [str(name) for number, name in rows if number not in own]

@@ -18,7 +18,7 @@ from graphflow.checkpoint.sqlite_seal import is_sealed
 from graphflow.checkpoint.sqlite_size import OF_STEPS, family_of
 from graphflow.errors import CheckpointCorruptError, CheckpointError
 from graphflow.records import RunHeader
-from graphflow.stored import UNREADABLE, unreadable
+from graphflow.stored import UNREADABLE, readable, unreadable
 from graphflow.upkeep import Finding
 
 if TYPE_CHECKING:
@@ -105,22 +105,19 @@ def _as_loaded(file: "SqliteFile", number: int, columns: Columns) -> CheckpointE
     """Load a run whose own rows are sound: what it shares or has as its children may not be."""
     name = _name(file, number)
     try:
-        stored = file.read(partial(stored_run, run_id=name, tail=False, by=columns.digest_of))
-        if stored is not None:
-            checked(stored, columns, file.lives)
-    except (CheckpointError, *UNREADABLE) as error:
-        return _refused(name, error)
+        with readable(name):
+            stored = file.read(partial(stored_run, run_id=name, tail=False, by=columns.digest_of))
+            if stored is not None:
+                checked(stored, columns, file.lives)
+    except CheckpointError as error:
+        return error
     return None
 
 
 def _refusal(name: str, error: Exception) -> Finding:
-    return Finding("problem", str(_refused(name, error)), name)
-
-
-def _refused(name: str, error: Exception) -> CheckpointError:
-    if isinstance(error, CheckpointError):
-        return error
-    return unreadable(name, -1, "a row of it", error)
+    is_told = isinstance(error, CheckpointError)
+    told = error if is_told else unreadable(name, -1, "a row of it", error)
+    return Finding("problem", str(told), name)
 
 
 def knows(cursor: "Cursor", run_id: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -191,6 +193,23 @@ def test_a_child_whose_id_is_no_text_is_named(db: Path) -> None:
     """Whom damage concerns is found, too, where an id is a value of another kind."""
     with forged(db, "UPDATE runs SET run_id = x'78' WHERE run_id = 'done/9:review'") as flow:
         assert {found.run_id for found in flow.store.verify()} == {"b'x'", "done"}
+
+
+@pytest.mark.parametrize("run_id", ["done/9:review", "asks", "done"])
+def test_a_run_whose_id_is_no_text_keeps_nobody_from_looking_after_the_others(
+    db: Path, run_id: str
+) -> None:
+    """What is damaged is named in words, and no other error comes of it."""
+    with forged(db, "UPDATE runs SET run_id = x'' WHERE run_id = ?", run_id) as flow:
+        for way in (
+            partial(flow.prune, steps=2),
+            partial(flow.prune, keep=1, failed=True),
+            partial(flow.delete, "limit"),
+            partial(flow.store.delete, "done"),
+        ):
+            with suppress(GraphflowError):
+                way()
+        assert any(found.kind == "problem" for found in flow.store.verify())
 
 
 def test_a_holder_that_is_no_text_counts_as_alive(db: Path) -> None:
