@@ -253,7 +253,8 @@ def _check_ways(plan: Plan, task: TaskRecord) -> None:
     Raises:
         GraphChangedError: It does.
     """
-    for name in (*(task.goto.targets if task.goto else ()), *filter(None, [task.fell_back])):
+    gotos = task.goto.targets if task.goto else ()
+    for name in gotos if task.fell_back is None else (*gotos, task.fell_back):
         if name != END and name not in plan.nodes:
             raise GraphChangedError(
                 f"the step cannot be committed anew: {task.node!r} chose {name!r}, which graph"

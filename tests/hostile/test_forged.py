@@ -12,7 +12,12 @@ from pydantic import BaseModel, Field
 
 from graphflow import END, START, Limits, Send, StateGraph, append
 from graphflow.cli.asked import expected, typed_answer
-from graphflow.errors import CheckpointCorruptError, GraphflowError, RunBusyError
+from graphflow.errors import (
+    CheckpointCorruptError,
+    GraphChangedError,
+    GraphflowError,
+    RunBusyError,
+)
 from tests.hostile.sealing import forge, forged
 from tests.rig.forge import rows
 
@@ -24,6 +29,14 @@ def test_a_step_of_a_node_that_never_was_is_not_forked(db: Path) -> None:
     sql = "UPDATE tasks SET node = 'nobody' WHERE step = 2"
     with forged(db, sql) as flow, pytest.raises(CheckpointCorruptError, match="nobody"):
         flow.fork("done", 2, update={"text": "x"})
+
+
+@pytest.mark.parametrize("name", ["", "nobody"])
+def test_a_fallback_that_never_was_is_not_taken(db: Path, name: str) -> None:
+    """A stored way to a node that no graph has is refused where a step is committed anew."""
+    sql = f"UPDATE tasks SET fell_back = ? WHERE step = 1 AND {OF}".format("done")
+    with forged(db, sql, name) as flow, pytest.raises(GraphChangedError, match=repr(name)):
+        flow.fork("done", 1, update={"text": "x"})
 
 
 @pytest.mark.parametrize(
