@@ -30,7 +30,7 @@ def _renew() -> None:
         if lock.acquire(blocking=False):  # nobody's, or held around the fork by this thread
             lock.release()
         else:
-            owner._lock = RLock()  # noqa: SLF001
+            owner._lock = RLock()  # noqa: SLF001 - as above
 
 
 if hasattr(os, "register_at_fork"):

@@ -209,6 +209,18 @@ class Strict(BaseModel):
         return self
 
 
+def asks_for(state: type[BaseModel], how: str, into: str) -> StateGraph[Any]:
+    """Make a graph of one node that asks for a field: as a question, or when it has failed."""
+    graph = StateGraph(state, name="asks")
+    if how == "escalation":
+        graph.add_node("q", lambda s: 1 / 0, escalate=Escalate(into=into))
+    else:
+        graph.add_question("q", prompt="?", into=into)
+    graph.add_edge(START, "q")
+    graph.add_edge("q", END)
+    return graph
+
+
 @pytest.mark.parametrize(
     ("how", "into", "wrong", "right"),
     [
@@ -228,13 +240,7 @@ def test_an_answer_is_held_against_all_that_the_state_says(
     how: str, into: str, wrong: Any, right: Any, store: Any
 ) -> None:
     """Bounds and validators of the field and of the whole state count before the run wakes."""
-    graph, key = StateGraph(Strict, name="strict"), "q"
-    if how == "escalation":
-        graph.add_node("q", lambda s: 1 / 0, escalate=Escalate(into=into))
-    else:
-        graph.add_question("q", prompt="?", into=into)
-    graph.add_edge(START, "q")
-    graph.add_edge("q", END)
+    graph, key = asks_for(Strict, how, into), "q"
     if how == "child":
         child, key = graph, "s/q"
         graph = StateGraph(Strict, name="parent")
@@ -270,13 +276,7 @@ class Paid(BaseModel):
 @pytest.mark.parametrize("how", ["question", "escalation"])
 def test_an_answer_is_one_of_several_models(how: str, into: str, store: Any) -> None:
     """What the field says tells them apart; one that is none of them leaves the question open."""
-    graph = StateGraph(Paid, name="paid")
-    if how == "escalation":
-        graph.add_node("q", lambda s: 1 / 0, escalate=Escalate(into=into))
-    else:
-        graph.add_question("q", prompt="?", into=into)
-    graph.add_edge(START, "q")
-    graph.add_edge("q", END)
+    graph = asks_for(Paid, how, into)
     flow = graph.compile(store)
     flow.run({}, run_id="r")
     for wrong in ({"kind": "cheque"}, None):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from graphflow.checkpoint import guard
 from graphflow.checkpoint.digest import storable
 from graphflow.checkpoint.owner import this_process
+from graphflow.checkpoint.protocol import Lease
 from graphflow.checkpoint.sqlite import SqliteCheckpointer
 from graphflow.errors import (
     CheckpointTooLargeError,
@@ -22,7 +23,7 @@ from graphflow.errors import (
     NotADatabaseError,
     RunNotFoundError,
 )
-from graphflow.records import Ending
+from graphflow.records import Ending, MemoRecord
 from graphflow.testing.records import (
     SPEC_JSON,
     a_header,
@@ -92,14 +93,22 @@ def test_files_are_the_owners_alone(db: Path, mask: int) -> None:
     assert set(found.values()) == {0o600}, found
 
 
-def test_a_long_value_is_refused_by_size(db: Path) -> None:
-    """What is longer than allowed is neither written nor read; who allows more reads it."""
-    store = SqliteCheckpointer(db, max_bytes=50_000)
+def a_memo_too_long(
+    db: Path, length: int, *, max_bytes: int
+) -> tuple[SqliteCheckpointer, Lease, MemoRecord]:
+    """Begin a run in a store with a bound, and see that a memo above that is refused."""
+    store = SqliteCheckpointer(db, max_bytes=max_bytes)
     lease = store.begin(a_header(), SPEC_JSON, a_step(0), a_snapshot(0), None)
     memo = a_memo(1)
-    memo.value_json = '"' + "x" * 60_000 + '"'
+    memo.value_json = '"' + "x" * length + '"'
     with pytest.raises(CheckpointTooLargeError, match="max_bytes"):
         store.memo(lease, memo)
+    return store, lease, memo
+
+
+def test_a_long_value_is_refused_by_size(db: Path) -> None:
+    """What is longer than allowed is neither written nor read; who allows more reads it."""
+    store, lease, memo = a_memo_too_long(db, 60_000, max_bytes=50_000)
     assert store.load("run-1").memos == []
     generous = SqliteCheckpointer(db, max_bytes=200_000)
     store.memo(lease, memo)
@@ -112,12 +121,7 @@ def test_a_long_value_is_refused_by_size(db: Path) -> None:
 
 def test_a_bound_below_the_default_holds(db: Path) -> None:
     """A smaller bound than the default is kept; no number, or one no table fits in, is none."""
-    store = SqliteCheckpointer(db, max_bytes=10_000)
-    lease = store.begin(a_header(), SPEC_JSON, a_step(0), a_snapshot(0), None)
-    memo = a_memo(1)
-    memo.value_json = '"' + "x" * 20_000 + '"'
-    with pytest.raises(CheckpointTooLargeError, match="max_bytes"):
-        store.memo(lease, memo)
+    store, lease, memo = a_memo_too_long(db, 20_000, max_bytes=10_000)
     other = SqliteCheckpointer(db)
     store.memo(lease, memo)
     other.close()
@@ -126,7 +130,7 @@ def test_a_bound_below_the_default_holds(db: Path) -> None:
         SqliteCheckpointer(db, max_bytes=10_000).load("run-1")
     for wrong in (1000, "x", True, 2**31):
         with pytest.raises(ValueError, match="max_bytes="):
-            SqliteCheckpointer(db, max_bytes=wrong)  # type: ignore[arg-type]
+            SqliteCheckpointer(db, max_bytes=wrong)  # type: ignore[arg-type]  # on purpose
 
 
 # -- SQL is made of constants ----------------------------------------------------------------------
